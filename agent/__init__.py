@@ -1,0 +1,1 @@
+"""The programs: commands, the recorder and the pipeline from raw windows to profiles."""

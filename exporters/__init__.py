@@ -1,0 +1,1 @@
+"""From profiles to bytes: encoders, one file a format."""

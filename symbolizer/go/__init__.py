@@ -1,0 +1,1 @@
+"""Go binaries and processes from the outside."""
