@@ -1,0 +1,1 @@
+"""What this machine offers for profiling, and what is missing."""
