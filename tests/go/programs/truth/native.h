@@ -1,0 +1,2 @@
+int native_work(int rounds);
+int native_callback(int rounds);
