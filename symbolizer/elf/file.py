@@ -10,6 +10,9 @@ import mmap
 import os
 import struct
 from dataclasses import dataclass
+from functools import cached_property
+
+from symbolizer.regular import open_regular
 
 PT_LOAD = 1
 PT_NOTE = 4
@@ -20,16 +23,24 @@ ET_EXEC = 2
 ET_DYN = 3
 EM_X86_64 = 62
 SHT_SYMTAB = 2
+SHT_NOTE = 7
 SHT_NOBITS = 8
 SHT_DYNSYM = 11
 MAX_SEGMENTS = 1024
 MAX_SECTIONS = 65536
 MAX_NAME = 256
 MAX_NOTES = 64 * 1024
+"""Bytes of one note section or segment that are looked at."""
+MAX_CONTENTS = 512 << 20
+"""Bytes of a section that are copied at most: above the largest tables known, below what would hurt."""
+NT_GNU_BUILD_ID = 3
+MAX_BUILD_ID = 64
+"""Bytes; linkers write 16 (MD5, UUID) or 20 (SHA-1), and ld takes any hexadecimal string."""
 
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")
 _SHDR = struct.Struct("<IIQQQQIIQQ")
+_NHDR = struct.Struct("<III")
 
 
 class ElfError(ValueError):
@@ -83,8 +94,11 @@ class ElfFile:
 
     @classmethod
     def open(cls, path: str | int) -> "ElfFile":
-        """Map the file at a path (or an open descriptor) and parse it. Raises OSError and ElfError."""
-        fd = path if isinstance(path, int) else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        """Map the regular file at a path (or an open descriptor) and parse it. Raises OSError and ElfError.
+
+        The map keeps the file: it stays readable when its name is gone.
+        """
+        fd = path if isinstance(path, int) else open_regular(path)
         try:
             if os.fstat(fd).st_size == 0:
                 raise ElfError("empty file")
@@ -117,19 +131,45 @@ class ElfFile:
         return tuple(sections)
 
     def _string(self, start: int, limit: int) -> str:
-        limit = min(limit, len(self.data), start + MAX_NAME)
+        return self.string(start, limit, MAX_NAME).decode("utf-8", "replace")
+
+    def string(self, start: int, limit: int, longest: int) -> bytes:
+        """The bytes from a file offset to the next NUL, `limit` (an offset), or `longest` bytes, whichever is first."""
+        limit = min(limit, len(self.data), start + longest)
+        if start >= limit:
+            return b""  # also keeps offsets beyond 63 bits away from mmap.find
         end = self.data.find(b"\0", start, limit)
-        return bytes(self.data[start : max(start, end if end >= 0 else limit)]).decode("utf-8", "replace")
+        return self.data[start : end if end >= 0 else limit]
 
     def section(self, name: str) -> Section | None:
         """The first section of that name, or None."""
         return next((section for section in self.sections if section.name == name), None)
 
     def contents(self, section: Section) -> bytes:
-        """A copy of a section's bytes, cut at the end of the file; empty for SHT_NOBITS."""
+        """A copy of a section's bytes, cut at the end of the file and at MAX_CONTENTS; empty for SHT_NOBITS."""
         if section.type == SHT_NOBITS:
             return b""
-        return bytes(self.data[section.offset : section.offset + section.size])
+        return self.data[section.offset : section.offset + min(section.size, MAX_CONTENTS)]
+
+    @cached_property
+    def build_id(self) -> str:
+        """The GNU build id in hex, empty if there is none.
+
+        From the note sections, else from the PT_NOTE segments: in a file made by `objcopy --only-keep-debug`
+        only the sections still tell where the note is.
+        """
+        ranges = [(section.offset, section.size) for section in self.sections if section.type == SHT_NOTE]
+        ranges += [(segment.offset, segment.filesz) for segment in self.segments if segment.type == PT_NOTE]
+        for offset, size in ranges[:16]:
+            found = _build_id_in(self.data[offset : offset + min(size, MAX_NOTES)])
+            if found:
+                return found
+        return ""
+
+    def release(self) -> None:
+        """Give back the pages that were read. They stay in the page cache and fault in again when touched."""
+        if isinstance(self.data, mmap.mmap):
+            self.data.madvise(mmap.MADV_DONTNEED)
 
     def offset_of(self, vaddr: int) -> int | None:
         """The file offset that is loaded at a file virtual address, or None."""
@@ -151,3 +191,16 @@ class ElfFile:
             if segment.flags & PF_X and segment.vaddr <= vaddr < segment.vaddr + segment.memsz:
                 return segment
         return None
+
+
+def _build_id_in(notes: bytes) -> str:
+    """The build id among notes (Elf64_Nhdr: namesz, descsz, type; name and descriptor each padded to 4 bytes)."""
+    at = 0
+    while at + _NHDR.size <= len(notes):
+        name_size, size, type_ = _NHDR.unpack_from(notes, at)
+        name = at + _NHDR.size
+        start = name + (name_size + 3 & ~3)
+        if type_ == NT_GNU_BUILD_ID and notes[name : name + name_size] == b"GNU\0" and 0 < size <= MAX_BUILD_ID:
+            return notes[start : start + size].hex() if start + size <= len(notes) else ""
+        at = start + (size + 3 & ~3)
+    return ""
