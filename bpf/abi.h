@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0)
+ * What the programs and bpf/abi.py agree on: layouts, limits and numbers. All little-endian, natural alignment.
+ */
+#define MAX_FRAMES 127        /* user frames of a stack; kernel frames likewise (perf_event_max_stack's default) */
+#define MAX_MAPPING_STEPS 12  /* binary search: 4,096 executable mappings a process */
+#define MAX_ROW_STEPS 11      /* binary search: 1,024 rows in a page (at most 975 were seen) */
+#define PAGE_BITS 12          /* unwind rows are looked up per 4 KiB of file virtual addresses */
+#define SLAB_ROWS 16384       /* rows in one slab: 64 KiB */
+#define MAX_SLABS 2048        /* 128 MiB of rows at the most */
+#define MAX_RULES 16384
+#define WINDOW_WORDS 128      /* user stack is read 1 KiB at a time */
+
+enum target_mode { TARGET_ALL = 0, TARGET_PIDS = 1, TARGET_CGROUP = 2 };
+enum config_flags { WANT_USER = 1, WANT_KERNEL = 2, PER_THREAD = 4 };
+
+/* The one element of `config`, written by user space. */
+struct config {
+    u32 active;    /* which count map is filled: 0 or 1 */
+    u32 target;    /* enum target_mode */
+    u32 flags;     /* enum config_flags */
+    u32 unused;
+    u64 period_ns; /* of the sampling timer, to notice missed ticks */
+};
+
+/* Key of the two count maps; the value is a u64 count. */
+struct count_key {
+    u64 stack; /* hash of address space and frames; below 256: no stack, the id of a LOSS */
+    u32 tgid;
+    u32 tid; /* 0 unless PER_THREAD */
+};
+
+/* A stack as it crosses the ring buffer: the head, then `user` and `kernel` addresses (u64), leaf first. */
+struct stack_head {
+    u64 hash;
+    u64 space; /* address space the user addresses belong to; 0: none */
+    u32 tgid;
+    u32 tid;
+    u16 user;
+    u16 kernel;
+    u8 stop;       /* id of a STOP */
+    u8 exact;      /* not used by the kernel side yet: 0 */
+    u16 unused;
+    char comm[16]; /* of the thread */
+};
+
+enum event_kind { EVENT_NEW_SPACE = 1, EVENT_STALE = 2, EVENT_EXIT = 3 };
+
+/* What user space is told of processes, over the ring `events`. */
+struct event {
+    u32 kind;
+    u32 tgid;
+    u64 space;
+    u64 address; /* EVENT_STALE: the address that no mapping holds */
+    char comm[16];
+};
+
+enum process_flags { MAPPINGS_KNOWN = 1 };
+
+/* Value of `processes`, key u32 tgid. */
+struct process {
+    u64 space;         /* identity of the address space: boot nanoseconds of its first sighting */
+    u64 stale_ns;      /* when user space was last asked to read the mappings again */
+    u64 mcall;         /* start of runtime.mcall in this process, and its size; 0: not Go */
+    u64 morestack;     /* likewise runtime.morestack */
+    u32 mcall_size;
+    u32 morestack_size;
+    u32 first; /* run of elements in `mappings` */
+    u32 count;
+    u32 flags;
+    s32 go_tls; /* address of g, relative to the thread's fs base; 0: not known */
+    u16 g_m;    /* offsets in runtime.g and runtime.m */
+    u16 m_curg;
+    u16 sched_sp;
+    u16 sched_pc;
+    u16 sched_bp;
+    u16 unused;
+    u32 unused2;
+};
+
+enum mapping_table { GO_CODE = 0x80000000 };
+
+/* Element of `mappings`: an executable mapping of a process; a process has a sorted run of them. */
+struct mapping {
+    u64 start;
+    u64 bias;  /* address - bias = file virtual address */
+    u32 pages; /* length in 4 KiB */
+    u32 table; /* index in `tables`, 0: frame pointers only; | GO_CODE */
+};
+
+/* Element of `tables`: the rows of one file. */
+struct table {
+    u32 first_page; /* file virtual address >> PAGE_BITS of the first page */
+    u32 pages;
+    u32 first; /* run of elements in `pages` */
+    u32 unused;
+};
+
+/* Element of `pages`: where the rows of one page lie. */
+struct page {
+    u32 slab;
+    u16 first;
+    u16 count;
+};
+
+/* Element of `rules`; kinds are symbolizer.unwind.rows.RuleKind. */
+struct rule {
+    s32 cfa;
+    s16 rbp;
+    u8 kind;
+    u8 unused;
+};
+enum rule_bits { FROM_RBP = 1, DEREFERENCE = 2, PLT_ENTRY = 4, PLUS_WORD = 8, SPECIAL = 0xf0 };
+enum rule_kind { RULE_END = 0x10, RULE_SIGNAL = 0x20, RULE_UNSUPPORTED = 0x30, RULE_CURG = 0x40 };
+
+_Static_assert(sizeof(struct config) == 24, "config");
+_Static_assert(sizeof(struct count_key) == 16, "count_key");
+_Static_assert(sizeof(struct stack_head) == 48, "stack_head");
+_Static_assert(sizeof(struct event) == 40, "event");
+_Static_assert(sizeof(struct process) == 72, "process");
+_Static_assert(sizeof(struct mapping) == 24, "mapping");
+_Static_assert(sizeof(struct table) == 16, "table");
+_Static_assert(sizeof(struct page) == 8, "page");
+_Static_assert(sizeof(struct rule) == 8, "rule");

@@ -1,0 +1,133 @@
+"""Takes what the kernel has counted, window by window.
+
+The programs fill one of two count maps; `rotate()` makes them fill the other and empties the first. A stack's
+addresses arrive over a ring before its first count of a window is made, so after a rotation every counted stack
+has been seen. What could not be counted is read from the loss counters.
+"""
+
+import select
+import struct
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from bpf import abi, causes
+from bpf.abi import Event, Target, Want
+from bpf.maps import Drain
+from bpf.programs import Programs
+from bpf.ring import RingBuffer
+
+_SETTLE_SECONDS = 0.005
+"""A program that read the old map number just before the swap is done well within this time."""
+_KEPT_WINDOWS = 3
+_ROTATE_SHARE = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Samples of one stack. `stack` is its hash; below FIRST_STACK_HASH the id of the loss that took its stack."""
+
+    stack: int
+    tgid: int
+    tid: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawWindow:
+    """What was counted between two monotonic times (ns). `stacks` holds raw records by hash (abi.parse_stack)."""
+
+    start_ns: int
+    end_ns: int
+    counts: tuple[Count, ...]
+    stacks: dict[int, bytes]
+    losses: dict[str, int]
+
+
+class Capture:
+    """The maps of the sampling programs, seen as a sequence of windows and of process events."""
+
+    def __init__(self, programs: Programs, target: Target, want: Want, hertz: int, possible_cpus: int) -> None:
+        """Configure the programs; nothing is sampled until timers are enabled."""
+        self._config = programs.maps["config"]
+        self._losses = programs.maps["losses"]
+        self._drains = (Drain(programs.maps["counts_a"]), Drain(programs.maps["counts_b"]))
+        self._capacity = programs.maps["counts_a"].max_entries
+        self._stack_ring = RingBuffer(programs.maps["stacks"].descriptor)
+        self._event_ring = RingBuffer(programs.maps["events"].descriptor)
+        self._settings = (int(target), int(want), 1_000_000_000 // hertz)
+        self._cpus = possible_cpus
+        self._active = 0
+        self._start_ns = time.monotonic_ns()
+        self._recent: deque[dict[int, bytes]] = deque([{}], maxlen=_KEPT_WINDOWS)
+        self._arrived = 0
+        self._lost_before = {cause.name: 0 for cause in causes.losses()}
+        self._epoll = select.epoll()
+        self._epoll.register(self._stack_ring.fileno(), select.EPOLLIN)
+        self._epoll.register(self._event_ring.fileno(), select.EPOLLIN)
+        self._configure()
+
+    def _configure(self) -> None:
+        target, want, period = self._settings
+        self._config.update(0, abi.CONFIG.pack(self._active, target, want, 0, period))
+
+    @property
+    def filling_up(self) -> bool:
+        """Whether the window has so many stacks that it should be ended early."""
+        return self._arrived > self._capacity * _ROTATE_SHARE
+
+    def wait(self, seconds: float) -> list[Event]:
+        """Sleep until something arrives or the time is over; returns the process events that came."""
+        self._epoll.poll(max(seconds, 0.0))
+        self._read_stacks()
+        return [abi.parse_event(record) for record in self._event_ring.records()]
+
+    def _read_stacks(self) -> None:
+        newest = self._recent[-1]
+        for record in self._stack_ring.records():
+            newest[struct.unpack_from("<Q", record)[0]] = bytes(record)
+            self._arrived += 1
+
+    def rotate(self) -> RawWindow:
+        """End the window: its counts, the stacks they name, and what was lost in it."""
+        idle = self._active
+        self._active = 1 - idle
+        self._configure()
+        time.sleep(_SETTLE_SECONDS)
+        keys, values = self._drains[idle].take()
+        self._read_stacks()
+        samples = values.cast("Q")
+        counts = tuple(
+            Count(stack, tgid, tid, samples[index])
+            for index, (stack, tgid, tid) in enumerate(abi.COUNT_KEY.iter_unpack(keys))
+        )
+        window = RawWindow(self._start_ns, time.monotonic_ns(), counts, self._stacks_of(counts), self._new_losses())
+        self._start_ns = window.end_ns
+        return window
+
+    def _stacks_of(self, counts: tuple[Count, ...]) -> dict[int, bytes]:
+        """The records of these counts. Those without a count yet are kept: theirs comes with a later window."""
+        found = {}
+        for count in counts:
+            for generation in self._recent:
+                record = generation.pop(count.stack, None)
+                if record is not None:
+                    found[count.stack] = record
+        self._arrived = len(self._recent[-1])
+        self._recent.append({})
+        return found
+
+    def _new_losses(self) -> dict[str, int]:
+        losses = {}
+        for cause in causes.losses():
+            raw = self._losses.lookup(cause.id, self._cpus)
+            total = sum(struct.unpack(f"<{self._cpus}Q", raw)) if raw else 0
+            losses[cause.name] = total - self._lost_before[cause.name]
+            self._lost_before[cause.name] = total
+        return losses
+
+    def close(self) -> None:
+        """Unmap the rings; the maps stay with whoever loaded them."""
+        self._epoll.close()
+        self._stack_ring.close()
+        self._event_ring.close()

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0)
+ * The one list of what can go wrong with a sample. C includes it, bpf/causes.py parses it.
+ * Ids are never reused. One line an entry: id, name, sentence.
+ *
+ * LOSS: counted in the per-CPU array `losses`, in samples unless the sentence says otherwise.
+ * STOP: why the walk of a user stack ended; kept in the stack itself and shown as a marker frame at its root.
+ */
+#define LOSSES(LOSS)                                                                                                   \
+    LOSS(0, counts_full, "the count map was full: the sample is missing")                                              \
+    LOSS(1, counts_busy, "the count map was locked by an interrupted update: the sample is missing")                   \
+    LOSS(2, stack_ring_full, "the stack ring buffer was full: the sample is kept without its stack")                   \
+    LOSS(3, event_ring_full, "the event ring buffer was full: a process is known later (counted in events)")           \
+    LOSS(4, processes_full, "the process table was full: the stack is walked by frame pointers only")                  \
+    LOSS(5, tail_call_failed, "a program of the chain was not there: the sample is missing")                           \
+    LOSS(6, missed_ticks, "the timer came late (interrupts off, or the virtual machine paused): the tick is missing")
+
+#define STOPS(STOP)                                                                                                    \
+    STOP(0, complete, "the outermost frame was reached")                                                               \
+    STOP(1, depth, "deeper than 127 frames")                                                                           \
+    STOP(2, no_mapping, "a return address lies in no executable mapping")                                              \
+    STOP(3, no_rows, "the unwind rows of this code were not there")                                                    \
+    STOP(4, unsupported, "the code saves its caller in a way that the walker does not know")                           \
+    STOP(5, bad_read, "the stack memory could not be read")                                                            \
+    STOP(6, bad_frame, "the frame pointer does not lead to a caller")                                                  \
+    STOP(7, new_process, "the process had just appeared: its mappings were not known yet")                             \
+    STOP(8, no_goroutine, "the goroutine that ran on this thread could not be read")                                   \
+    STOP(9, no_registers, "the user registers could not be read")

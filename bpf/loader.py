@@ -1,0 +1,122 @@
+"""Compiles and loads the BPF programs with bcc, hands their descriptors over, and exits.
+
+Runs as its own short process under the distribution's Python, which is what the distribution's bcc is bound to:
+bcc and its compiler cost 120 MB, which this way are gone again after a second. Standard library and bcc only.
+
+    python3 loader.py SOCKET_FD < request
+
+The request is JSON: {"sizes": {NAME: int, ...}}, the map sizes that bpf/maps.h leaves open. The answer is one
+message on the socket: JSON {"names": [...]} with the descriptors in the same order, or {"error": sentence}.
+What the compiler and the verifier say goes to standard error.
+"""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SOURCES = ("causes.h", "abi.h", "maps.h", "process.bpf.c", "walk.bpf.c", "oncpu.bpf.c")
+PERF_PROGRAMS = ("on_tick", "walk", "count")
+TRACEPOINT_PROGRAMS = ("on_fork", "on_exec", "on_exit")
+CHAIN = ("walk", "count")
+MAPS = (
+    *("config", "targets", "cgroups", "processes", "mappings", "tables", "pages", "slabs", "rules"),
+    *("counts_a", "counts_b", "stacks", "events", "losses", "programs"),
+)
+FIELDS = {
+    "TASK_PID": ("task_struct", "pid"),
+    "TASK_TGID": ("task_struct", "tgid"),
+    "TASK_MM": ("task_struct", "mm"),
+    "TASK_STACK": ("task_struct", "stack"),
+    "TASK_SIGNAL": ("task_struct", "signal"),
+    "TASK_FSBASE": ("task_struct", "thread.fsbase"),
+    "SIGNAL_LIVE": ("signal_struct", "live"),
+}
+KERNEL_STACK_SIZE = 16384
+FRAMES_PER_PASS = (32, 16, 8)
+"""Tried in this order: older verifiers allow fewer instructions in one program."""
+WARNINGS = ("-Wall", "-Wextra", "-Werror")
+BCC_NOISE = ("-Wno-unused-function", "-Wno-unused-parameter", "-Wno-macro-redefined")
+
+
+class LoadError(Exception):
+    """The programs could not be loaded; the text is one sentence."""
+
+
+def source() -> str:
+    """All programs as one text: bcc rewrites map accesses only in the main file, not in what it includes."""
+    parts = []
+    for name in SOURCES:
+        parts.append(f'#line 1 "{name}"\n' + (HERE / name).read_text())
+    return "".join(parts)
+
+
+def definitions(sizes: dict[str, int]) -> list[str]:
+    """Compiler flags for what is only known now: map sizes and the kernel's struct offsets."""
+    from bpf.btf import Btf, BtfError
+
+    try:
+        btf = Btf()
+        offsets = {name: btf.offset(*field) for name, field in FIELDS.items()}
+    except BtfError as error:
+        raise LoadError(f"{error}.") from error
+    values = {**sizes, **offsets, "KERNEL_STACK_SIZE": KERNEL_STACK_SIZE}
+    return [f"-D{name}={value}" for name, value in values.items()]
+
+
+def load(sizes: dict[str, int]) -> dict[str, int]:
+    """Compile, load and chain the programs; descriptors by name. Raises LoadError."""
+    os.environ["BCC_KERNEL_SOURCE"] = str(HERE)
+    try:
+        from bcc import BPF
+    except ImportError as error:
+        raise LoadError(f"bcc could not be imported: {error}.") from error
+    if not hasattr(BPF, "PERF_EVENT"):
+        raise LoadError("the Python package bcc here is not the BPF Compiler Collection.")
+    flags = [*WARNINGS, *BCC_NOISE, *definitions(sizes)]
+    text = source()
+    problem: Exception | None = None
+    for task_registers in (["-DHAVE_TASK_PT_REGS"], []):
+        for frames in FRAMES_PER_PASS:
+            try:
+                return attempt(BPF, text, [*flags, *task_registers, f"-DFRAMES_PER_PASS={frames}"])
+            except Exception as error:  # bcc raises bare Exception for compiler and verifier alike
+                problem = error
+    raise LoadError(f"the kernel or the compiler refused the BPF programs: {problem}.")
+
+
+def attempt(bcc_class: type, text: str, flags: list[str]) -> dict[str, int]:
+    """One try with these compiler flags. Raises what bcc raises."""
+    module = bcc_class(text=text, cflags=flags)
+    descriptors = {}
+    for name in PERF_PROGRAMS:
+        descriptors[name] = module.load_func(name, bcc_class.PERF_EVENT).fd
+    for name in TRACEPOINT_PROGRAMS:
+        descriptors[name] = module.load_func(name, bcc_class.RAW_TRACEPOINT).fd
+    chain = module["programs"]
+    for index, name in enumerate(CHAIN):
+        chain[chain.Key(index)] = chain.Leaf(descriptors[name])
+    for name in MAPS:
+        descriptors[name] = module[name].map_fd
+    return descriptors
+
+
+def main() -> int:
+    """Answer the one request and exit: 0 when the descriptors were handed over."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    # Last, so that what the distribution installed wins over what lies beside our package.
+    sys.path.append(str(HERE.parent))
+    try:
+        descriptors = load(json.load(sys.stdin)["sizes"])
+    except LoadError as error:
+        channel.sendall(json.dumps({"error": str(error)}).encode())
+        return 1
+    answer = json.dumps({"names": list(descriptors)}).encode()
+    socket.send_fds(channel, [answer], list(descriptors.values()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0)
+ * The maps all programs share. Sizes named in capitals are set at load time by bpf/loader.py.
+ *
+ *   map         kind, key -> value                     elements     memory at the defaults
+ *   config      array -> struct config                 1            8 KiB
+ *   targets     hash, u32 tgid -> u8                   TARGETS      0.3 MiB
+ *   cgroups     cgroup array                           1            8 KiB
+ *   processes   hash, u32 tgid -> struct process       PROCESSES    0.6 MiB
+ *   mappings    array -> struct mapping                MAPPINGS     1.5 MiB
+ *   tables      array -> struct table                  TABLES       64 KiB
+ *   pages       array -> struct page                   PAGES        2 MiB
+ *   slabs       array of maps -> 64 KiB of rows        MAX_SLABS    16 KiB, and each slab in use
+ *   rules       array of one element, all rules        1            128 KiB
+ *   counts_a/b  hash, struct count_key -> u64          COUNTS       0.9 MiB each at 8,192
+ *   stacks      ring buffer of struct stack_head       STACK_RING   1 MiB
+ *   events      ring buffer of struct event            EVENT_RING   64 KiB
+ *   losses      per-CPU array, LOSS id -> u64          16           small
+ *   scratch     per-CPU array -> struct scratch        1            4 KiB a CPU
+ *   last_tick   per-CPU array -> u64 boot ns           1            small
+ *   unread      per-CPU array -> u64 bytes             1            small
+ *   programs    program array for the tail calls       2            small
+ *
+ * All hashes are preallocated: perf_event programs may not allocate on 5.10.
+ */
+struct sample {
+    /* where the walk is */
+    u64 pc, sp, bp;
+    u64 window;   /* user address of words[0]; 0: nothing read */
+    u32 mapping;  /* index of the mapping of the last frame */
+    u32 passes;   /* tail calls so far */
+    u32 caller;   /* pc is a return address: look up pc - 1 */
+    u32 by_row;   /* not by the frame pointer even though it is a caller */
+    u32 resumed;  /* the goroutine's own stack was taken up once already */
+    u32 kernel_mode;
+    /* what is sent */
+    struct stack_head head;
+    u64 frames[2 * (MAX_FRAMES + 1)];
+    u64 words[WINDOW_WORDS];
+};
+
+/* bcc compiles large array members slowly, and cannot describe sizeof: values are declared as bytes and cast. */
+struct sample_bytes {
+    char bytes[3176];
+};
+struct slab {
+    u32 row[SLAB_ROWS];
+};
+struct slab_bytes {
+    char bytes[4 * SLAB_ROWS];
+};
+struct rules {
+    struct rule rule[MAX_RULES];
+};
+struct rules_bytes {
+    char bytes[8 * MAX_RULES];
+};
+
+_Static_assert(sizeof(struct sample_bytes) == sizeof(struct sample), "sample_bytes");
+_Static_assert(sizeof(struct slab_bytes) == sizeof(struct slab), "slab_bytes");
+_Static_assert(sizeof(struct rules_bytes) == sizeof(struct rules), "rules_bytes");
+
+BPF_TABLE("array", int, struct config, config, 1);
+BPF_F_TABLE("hash", u32, u8, targets, TARGETS, 0);
+BPF_CGROUP_ARRAY(cgroups, 1);
+BPF_F_TABLE("hash", u32, struct process, processes, PROCESSES, 0);
+BPF_TABLE("array", int, struct mapping, mappings, MAPPINGS);
+BPF_TABLE("array", int, struct table, tables, TABLES);
+BPF_TABLE("array", int, struct page, pages, PAGES);
+BPF_TABLE("array", int, struct slab_bytes, slab_prototype, 1);
+BPF_ARRAY_OF_MAPS(slabs, "slab_prototype", MAX_SLABS);
+BPF_TABLE("array", int, struct rules_bytes, rules, 1);
+BPF_F_TABLE("hash", struct count_key, u64, counts_a, COUNTS, 0);
+BPF_F_TABLE("hash", struct count_key, u64, counts_b, COUNTS, 0);
+BPF_RINGBUF_OUTPUT(stacks, STACK_RING_PAGES);
+BPF_RINGBUF_OUTPUT(events, EVENT_RING_PAGES);
+BPF_PERCPU_ARRAY(losses, u64, 16);
+BPF_PERCPU_ARRAY(scratch, struct sample_bytes, 1);
+BPF_PERCPU_ARRAY(last_tick, u64, 1);
+BPF_PERCPU_ARRAY(unread, u64, 1);
+BPF_PROG_ARRAY(programs, 2);
+
+enum program { PROGRAM_WALK = 0, PROGRAM_COUNT = 1 };
+
+#define LOSS_ENUM(id, name, sentence) LOSS_##name = id,
+#define STOP_ENUM(id, name, sentence) STOP_##name = id,
+enum loss { LOSSES(LOSS_ENUM) };
+enum stop { STOPS(STOP_ENUM) };
+
+/* Keeps clang from reasoning about a value, so that what the verifier sees stays bounded and branchless. */
+#define OPAQUE(x) asm volatile("" : "+r"(x))
+
+static inline void lost(int cause, u64 samples) {
+    u64 *counter = losses.lookup(&cause);
+    if (counter)
+        *counter += samples;
+}

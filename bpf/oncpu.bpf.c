@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0)
+ * Samples what runs on each CPU and counts it by stack, in the kernel.
+ *
+ * Hook    perf event cpu-clock (a timer), one per online CPU
+ * Maps    config, targets, cgroups, processes, counts_a/b, losses, scratch, last_tick, unread; sends stacks and events (maps.h)
+ * Drops   see LOSSES in causes.h, each counted in samples; idle time is left out
+ * Cost    0.1 us for a tick that is not of a target; 5 to 10 us for one that is, the walk included
+ * Kernel  5.10; where bpf_task_pt_regs is missing (before 5.15) TASK_STACK, a BTF offset, is used instead
+ *
+ * on_tick filters, takes the registers and asks for unknown processes; walk (walk.bpf.c) follows the user stack;
+ * count adds the kernel stack, and counts. A stack crosses to user space when its count entry is first made in a
+ * window: what crosses grows with distinct stacks, not with samples.
+ */
+struct registers { /* struct pt_regs, arch/x86/include/asm/ptrace.h */
+    u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
+};
+struct bpf_perf_event_data { /* include/uapi/linux/bpf_perf_event.h */
+    struct registers regs;
+    u64 sample_period;
+    u64 addr;
+};
+
+/* Timer ticks that never came, told by the time since the last one on this CPU. */
+static inline void notice_missed_ticks(u64 period) {
+    int zero = 0;
+    u64 *last = last_tick.lookup(&zero);
+    if (!last || !period)
+        return;
+    u64 now = bpf_ktime_get_ns();
+    u64 gap = now - *last + period / 2;
+    if (*last && gap >= 2 * period)
+        lost(LOSS_missed_ticks, gap / period - 1);
+    *last = now;
+}
+
+static inline int is_target(struct config *wanted, u32 tgid) {
+    if (wanted->target == TARGET_PIDS)
+        return targets.lookup(&tgid) != 0;
+    if (wanted->target == TARGET_CGROUP)
+        return cgroups.check_current_task(0) > 0;
+    return 1;
+}
+
+/* The user registers of the current task; 0 when it has none (a kernel thread, or one that is exiting). */
+static inline int user_registers(struct bpf_perf_event_data *ctx, struct sample *sample) {
+    if ((ctx->regs.cs & 3) == 3) {
+        sample->pc = ctx->regs.ip;
+        sample->sp = ctx->regs.sp;
+        sample->bp = ctx->regs.bp;
+        sample->kernel_mode = 0;
+        return 1;
+    }
+    sample->kernel_mode = 1;
+    u64 task = bpf_get_current_task(), mm = 0;
+    bpf_probe_read_kernel(&mm, 8, (void *)(task + TASK_MM));
+    if (!mm)
+        return 0;
+#ifdef HAVE_TASK_PT_REGS
+    struct registers *saved = (struct registers *)bpf_task_pt_regs((void *)bpf_get_current_task_btf());
+#else
+    u64 stack = 0;
+    bpf_probe_read_kernel(&stack, 8, (void *)(task + TASK_STACK));
+    struct registers *saved = (struct registers *)(stack + KERNEL_STACK_SIZE - sizeof(struct registers));
+#endif
+    u64 failed = bpf_probe_read_kernel(&sample->pc, 8, &saved->ip);
+    failed |= bpf_probe_read_kernel(&sample->sp, 8, &saved->sp);
+    failed |= bpf_probe_read_kernel(&sample->bp, 8, &saved->bp);
+    if (failed)
+        sample->head.stop = STOP_no_registers;
+    return !failed;
+}
+
+/* The address space of the current process; asks user space to look at one that is new. */
+static inline u64 address_space(u32 tgid) {
+    struct process *process = processes.lookup(&tgid);
+    if (process)
+        return process->space;
+    struct process fresh = {};
+    fresh.space = bpf_ktime_get_ns();
+    if (processes.insert(&tgid, &fresh)) {
+        process = processes.lookup(&tgid); /* another CPU may have been first */
+        if (process)
+            return process->space;
+        lost(LOSS_processes_full, 1);
+        return 0;
+    }
+    tell(EVENT_NEW_SPACE, tgid, fresh.space, 0);
+    return fresh.space;
+}
+
+int on_tick(struct bpf_perf_event_data *ctx) {
+    int zero = 0;
+    struct config *wanted = config.lookup(&zero);
+    if (!wanted)
+        return 0;
+    notice_missed_ticks(wanted->period_ns);
+    u64 id = bpf_get_current_pid_tgid();
+    u32 tgid = id >> 32;
+    if (!tgid || !is_target(wanted, tgid)) /* tgid 0 is the idle task */
+        return 0;
+    struct sample *sample = (void *)scratch.lookup(&zero);
+    if (!sample)
+        return 0;
+    sample->window = 0;
+    sample->mapping = 0;
+    sample->passes = 0;
+    sample->caller = 0;
+    sample->by_row = 0;
+    sample->resumed = 0;
+    sample->head.space = 0;
+    sample->head.tgid = tgid;
+    sample->head.tid = (u32)id;
+    sample->head.user = 0;
+    sample->head.kernel = 0;
+    sample->head.stop = STOP_complete;
+    sample->head.exact = 0;
+    sample->head.unused = 0;
+    int has_user = user_registers(ctx, sample);
+    sample->head.hash = 0xcbf29ce484222325UL ^ tgid;
+    if (has_user && (wanted->flags & WANT_USER)) {
+        u64 space = address_space(tgid);
+        sample->head.space = space;
+        sample->head.hash ^= space << 20; /* the same frames of another program in this process are another stack */
+        programs.call(ctx, PROGRAM_WALK);
+    } else {
+        programs.call(ctx, PROGRAM_COUNT);
+    }
+    lost(LOSS_tail_call_failed, 1);
+    return 0;
+}
+
+/* A kernel that is asked about an address in no mapping may have old mappings: ask to read them, once a second. */
+static inline void ask_for_mappings(struct sample *sample) {
+    u32 tgid = sample->head.tgid;
+    struct process *process = processes.lookup(&tgid);
+    if (!process)
+        return;
+    u64 now = bpf_ktime_get_ns();
+    if (now - process->stale_ns < 1000000000UL)
+        return;
+    process->stale_ns = now;
+    tell(EVENT_STALE, tgid, process->space, sample->pc);
+}
+
+/* Adds one to an entry that is there already. */
+static inline int add_to_existing(u32 active, struct count_key *key) {
+    u64 *count = active ? counts_b.lookup(key) : counts_a.lookup(key);
+    if (!count)
+        return -1;
+    __sync_fetch_and_add(count, 1);
+    return 0;
+}
+
+/* Adds one, making the entry where another CPU did not make it meanwhile. */
+static inline void add_one(u32 active, struct count_key *key) {
+    u64 one = 1;
+    if (!add_to_existing(active, key))
+        return;
+    int error = active ? counts_b.insert(key, &one) : counts_a.insert(key, &one);
+    if (error && add_to_existing(active, key))
+        lost(error == -7 /* E2BIG */ ? LOSS_counts_full : LOSS_counts_busy, 1);
+}
+
+static inline int send_stack(struct sample *sample) {
+    bpf_get_current_comm(&sample->head.comm, sizeof(sample->head.comm));
+    u64 frames = (sample->head.user + sample->head.kernel) & 0xff;
+    OPAQUE(frames);
+    if (frames > 2 * MAX_FRAMES)
+        return -1;
+    u64 bytes = sizeof(struct stack_head) + frames * 8;
+    int zero = 0;
+    u64 *waiting = unread.lookup(&zero);
+    if (!waiting)
+        return -1;
+    u64 flags = 1; /* BPF_RB_NO_WAKEUP: the reader comes by itself, a wake-up a record would cost more than the record */
+    *waiting += bytes;
+    if (*waiting > WAKE_BYTES) {
+        *waiting = 0;
+        flags = 2; /* BPF_RB_FORCE_WAKEUP */
+    }
+    return stacks.ringbuf_output(&sample->head, bytes, flags);
+}
+
+int count(struct bpf_perf_event_data *ctx) {
+    int zero = 0;
+    struct sample *sample = (void *)scratch.lookup(&zero);
+    struct config *wanted = config.lookup(&zero);
+    if (!sample || !wanted)
+        return 0;
+    u64 hash = sample->head.hash;
+    if (sample->kernel_mode && (wanted->flags & WANT_KERNEL)) {
+        u32 user = sample->head.user & MAX_FRAMES;
+        u64 *kernel = &sample->frames[user];
+        s64 bytes = bpf_get_stack(ctx, kernel, MAX_FRAMES * 8, 0);
+        u32 frames = bytes > 0 ? (u64)bytes >> 3 : 0;
+        sample->head.kernel = frames;
+#pragma clang loop unroll(disable)
+        for (u32 i = 0; i < MAX_FRAMES; i++) {
+            if (i >= frames)
+                break;
+            hash = (hash ^ sample->frames[(user + i) & 0xff]) * 0x9E3779B97F4A7C15UL;
+            hash ^= hash >> 29;
+        }
+    }
+    hash = (hash ^ sample->head.stop) * 0x9E3779B97F4A7C15UL;
+    hash = (hash ^ (hash >> 29)) | 256; /* below 256 are the losses */
+    sample->head.hash = hash;
+    if (sample->head.stop == STOP_no_mapping)
+        ask_for_mappings(sample);
+
+    struct count_key key = {};
+    key.stack = hash;
+    key.tgid = sample->head.tgid;
+    key.tid = wanted->flags & PER_THREAD ? sample->head.tid : 0;
+    u32 active = wanted->active;
+    if (!add_to_existing(active, &key))
+        return 0;
+    if (send_stack(sample)) {
+        /* User space will not know this stack: count under the placeholder of the cause. */
+        lost(LOSS_stack_ring_full, 1);
+        key.stack = LOSS_stack_ring_full;
+    }
+    add_one(active, &key);
+    return 0;
+}

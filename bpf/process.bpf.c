@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0)
+ * Follows the life of processes, so that children of targets are targets and no address is read with old mappings.
+ *
+ * Hooks   raw tracepoints sched_process_fork, sched_process_exec, sched_process_exit
+ * Maps    targets, processes (maps.h); sends struct event over `events`
+ * Drops   an event when its ring is full (LOSS event_ring_full): the process keeps its old state until it is seen again
+ * Cost    two map look-ups a fork, exec or exit; nothing per sample
+ * Kernel  5.10 (ring buffer); TASK_PID, TASK_TGID, TASK_SIGNAL, SIGNAL_LIVE are BTF offsets set at load time
+ */
+static inline void tell(u32 kind, u32 tgid, u64 space, u64 address) {
+    struct event event = {};
+    event.kind = kind;
+    event.tgid = tgid;
+    event.space = space;
+    event.address = address;
+    bpf_get_current_comm(&event.comm, sizeof(event.comm));
+    if (events.ringbuf_output(&event, sizeof(event), 0))
+        lost(LOSS_event_ring_full, 1);
+}
+
+static inline void forget(u32 tgid) {
+    struct process *process = processes.lookup(&tgid);
+    if (!process)
+        return;
+    tell(EVENT_EXIT, tgid, process->space, 0);
+    processes.delete(&tgid);
+}
+
+int on_fork(struct bpf_raw_tracepoint_args *ctx) {
+    u32 parent = 0, pid = 0, tgid = 0;
+    bpf_probe_read_kernel(&pid, 4, (void *)(ctx->args[1] + TASK_PID));
+    bpf_probe_read_kernel(&tgid, 4, (void *)(ctx->args[1] + TASK_TGID));
+    if (pid != tgid) /* a thread: its process is a target already, or not */
+        return 0;
+    bpf_probe_read_kernel(&parent, 4, (void *)(ctx->args[0] + TASK_TGID));
+    u8 *target = targets.lookup(&parent);
+    if (!target)
+        return 0;
+    u8 yes = 1;
+    targets.update(&tgid, &yes);
+    return 0;
+}
+
+int on_exec(struct bpf_raw_tracepoint_args *ctx) {
+    (void)ctx;
+    forget(bpf_get_current_pid_tgid() >> 32);
+    return 0;
+}
+
+int on_exit(struct bpf_raw_tracepoint_args *ctx) {
+    u64 signal = 0;
+    u32 live = 1;
+    bpf_probe_read_kernel(&signal, 8, (void *)(ctx->args[0] + TASK_SIGNAL));
+    bpf_probe_read_kernel(&live, 4, (void *)(signal + SIGNAL_LIVE));
+    if (live) /* other threads go on */
+        return 0;
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    forget(tgid);
+    targets.delete(&tgid);
+    return 0;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0)
+ * Walks the user stack of the sample in `scratch`, from its registers to its outermost frame, and hashes it.
+ *
+ * Hook    tail call from a sampling program (programs[PROGRAM_WALK]); calls itself every FRAMES_PER_PASS frames,
+ *         then programs[PROGRAM_COUNT]
+ * Maps    processes, mappings, tables, pages, slabs, rules (read), scratch (maps.h)
+ * Drops   nothing: a walk that cannot go on leaves its STOP in the stack
+ * Cost    about 0.1 to 0.3 us a frame, mostly cache misses on the target's stack
+ * Kernel  5.10
+ *
+ * A frame's caller is found by the unwind row of its pc (symbolizer.unwind.rows). In Go code only the leaf needs its
+ * row: every Go function that calls has set up its frame, so callers go by rbp, which is half the cost. Two places
+ * of the Go runtime switch stacks in a way rbp does not tell: runtime.mcall, where the scheduler's stack ends (up
+ * to Go 1.24 rbp still leads on into the goroutine that just parked), and runtime.morestack, from which the walk
+ * goes on at the registers saved in the current goroutine.
+ */
+static inline int go_on_from_goroutine(struct sample *sample, struct process *process) {
+    u64 fs_base = 0, g = 0, m = 0, curg = 0, pc = 0;
+    u64 failed = !process->go_tls | sample->resumed;
+    failed |= bpf_probe_read_kernel(&fs_base, 8, (void *)(bpf_get_current_task() + TASK_FSBASE));
+    failed |= bpf_probe_read_user(&g, 8, (void *)(fs_base + (s64)process->go_tls));
+    failed |= bpf_probe_read_user(&m, 8, (void *)(g + process->g_m));
+    failed |= bpf_probe_read_user(&curg, 8, (void *)(m + process->m_curg));
+    failed |= bpf_probe_read_user(&pc, 8, (void *)(curg + process->sched_pc));
+    failed |= bpf_probe_read_user(&sample->sp, 8, (void *)(curg + process->sched_sp));
+    failed |= bpf_probe_read_user(&sample->bp, 8, (void *)(curg + process->sched_bp));
+    if (failed || !pc || !curg)
+        return -1;
+    sample->pc = pc;
+    sample->resumed = 1;
+    sample->caller = 1;
+    sample->by_row = 1;
+    sample->window = 0;
+    return 0;
+}
+
+/* The index of the last mapping of the process that starts at or below the address. */
+static inline u32 find_mapping(struct process *process, u64 address) {
+    u32 low = process->first, count = process->count;
+#pragma clang loop unroll(disable)
+    for (int step = 0; step < MAX_MAPPING_STEPS; step++) {
+        u32 half = count >> 1;
+        int middle = low + half;
+        struct mapping *mapping = mappings.lookup(&middle);
+        if (!mapping)
+            break;
+        s64 below = (s64)(mapping->start - address - 1) >> 63; /* all ones where start <= address */
+        OPAQUE(below);
+        low += half & (u32)below;
+        count -= half;
+    }
+    return low;
+}
+
+/* The rule in force at a file virtual address: its index; 0, frame pointers, where there are no rows. */
+static inline u32 find_rule(u32 table_index, u64 vaddr) {
+    int index = table_index, zero = 0;
+    struct table *table = tables.lookup(&index);
+    if (!table)
+        return 0;
+    u32 number = (u32)(vaddr >> PAGE_BITS) - table->first_page;
+    if (number >= table->pages)
+        return 0;
+    index = table->first + number;
+    struct page *page = pages.lookup(&index);
+    if (!page)
+        return 0;
+    index = page->slab;
+    void *inner = slabs.lookup(&index);
+    if (!inner)
+        return 0;
+    struct slab *slab = bpf_map_lookup_elem(inner, &zero);
+    if (!slab)
+        return 0;
+    u32 low = page->first, count = page->count;
+    s64 wanted = vaddr & ((1 << PAGE_BITS) - 1);
+#pragma clang loop unroll(disable)
+    for (int step = 0; step < MAX_ROW_STEPS; step++) {
+        u32 half = count >> 1;
+        s64 start = slab->row[(low + half) & (SLAB_ROWS - 1)] >> 16;
+        s64 below = (start - wanted - 1) >> 63;
+        OPAQUE(below);
+        low += half & (u32)below;
+        count -= half;
+    }
+    u32 row = slab->row[low & (SLAB_ROWS - 1)];
+    OPAQUE(row);
+    return row & 0xffff;
+}
+
+/* Makes words[] hold the two words below `cfa`; returns the index of the return address in it, or -1. */
+static inline s64 read_frame(struct sample *sample, u64 cfa) {
+    u64 offset = cfa - 16 - sample->window;
+    if (sample->window && offset <= (WINDOW_WORDS - 2) * 8)
+        return (offset >> 3) + 1;
+    u64 from = cfa - 64;
+    if (bpf_probe_read_user(sample->words, WINDOW_WORDS * 8, (void *)from)) {
+        /* The window runs into memory that is not there; what failed was zeroed, so forget it. */
+        sample->window = 0;
+        if (bpf_probe_read_user(&sample->words[6], 16, (void *)(cfa - 16)))
+            return -1;
+    } else {
+        sample->window = from;
+    }
+    return 7;
+}
+
+int walk(struct bpf_perf_event_data *ctx) {
+    int zero = 0;
+    struct sample *sample = (void *)scratch.lookup(&zero);
+    struct rules *all = (void *)rules.lookup(&zero);
+    if (!sample || !all)
+        return 0;
+    u32 tgid = sample->head.tgid;
+    struct process *process = processes.lookup(&tgid);
+    if (!process || process->space != sample->head.space) {
+        sample->head.stop = STOP_new_process;
+        goto done;
+    }
+    u32 known = process->flags & MAPPINGS_KNOWN;
+    u64 mcall = process->mcall, morestack = process->morestack;
+    u32 mcall_size = process->mcall_size, morestack_size = process->morestack_size;
+
+#pragma clang loop unroll(disable)
+    for (int i = 0; i < FRAMES_PER_PASS; i++) {
+        u64 pc = sample->pc;
+        u32 caller = sample->caller, by_row = sample->by_row, user = sample->head.user;
+        u64 lookup = pc - caller;
+        if (user >= MAX_FRAMES) {
+            sample->head.stop = STOP_depth;
+            goto done;
+        }
+        u32 table = 0;
+        u64 bias = 0;
+        if (known) {
+            int index = sample->mapping;
+            struct mapping *mapping = mappings.lookup(&index);
+            if (!mapping)
+                goto done;
+            if ((lookup - mapping->start) >> 12 >= mapping->pages) {
+                index = find_mapping(process, lookup);
+                sample->mapping = index;
+                mapping = mappings.lookup(&index);
+                if (!mapping)
+                    goto done;
+                if ((lookup - mapping->start) >> 12 >= mapping->pages) {
+                    sample->head.stop = STOP_no_mapping;
+                    if (!caller) {
+                        sample->frames[user & MAX_FRAMES] = pc;
+                        sample->head.user = user + 1;
+                    }
+                    goto done;
+                }
+            }
+            table = mapping->table;
+            bias = mapping->bias;
+        } else if (lookup - 4096 >= (1UL << 47) - 4096) {
+            sample->head.stop = STOP_bad_frame;
+            goto done;
+        }
+        sample->frames[user & MAX_FRAMES] = pc;
+        sample->head.user = user + 1;
+        u64 hash = (sample->head.hash ^ pc) * 0x9E3779B97F4A7C15UL;
+        sample->head.hash = hash ^ (hash >> 29);
+        sample->caller = 1;
+        sample->by_row = 0;
+
+        u32 rule_index = 0;
+        if (table & GO_CODE) {
+            if (lookup - mcall < mcall_size)
+                goto done;
+            if (lookup - morestack < morestack_size) {
+                if (!go_on_from_goroutine(sample, process))
+                    continue;
+                sample->head.stop = STOP_no_goroutine;
+                goto done;
+            }
+            by_row |= !caller;
+            if (!by_row && !sample->bp)
+                goto done;
+        } else {
+            by_row = 1;
+        }
+        if (by_row && (table & 0xffff))
+            rule_index = find_rule(table & 0xffff, lookup - bias);
+        struct rule *rule = &all->rule[rule_index & (MAX_RULES - 1)];
+        u32 kind = rule->kind;
+        s64 saved = rule->rbp;
+        u64 sp = sample->sp, bp = sample->bp;
+        if (kind & SPECIAL) {
+            if (kind == RULE_SIGNAL) {
+                /* rsp points at struct ucontext; uc_mcontext at 40, in it rbp at 80, rsp at 120, rip at 128
+                 * (arch/x86/include/uapi/asm/sigcontext.h) */
+                u64 failed = bpf_probe_read_user(&sample->bp, 8, (void *)(sp + 120));
+                failed |= bpf_probe_read_user(&sample->sp, 8, (void *)(sp + 160));
+                failed |= bpf_probe_read_user(&sample->pc, 8, (void *)(sp + 168));
+                sample->caller = 0;
+                sample->window = 0;
+                if (!failed)
+                    continue;
+                sample->head.stop = STOP_bad_read;
+            } else if (kind != RULE_END) {
+                sample->head.stop = STOP_unsupported;
+            }
+            goto done;
+        }
+        u64 from_bp = -(u64)(kind & FROM_RBP);
+        OPAQUE(from_bp);
+        u64 cfa = (bp & from_bp) | (sp & ~from_bp);
+        s64 plus = rule->cfa;
+        if (kind & DEREFERENCE) {
+            u64 value = 0;
+            if (bpf_probe_read_user(&value, 8, (void *)(cfa + plus))) {
+                sample->head.stop = STOP_bad_read;
+                goto done;
+            }
+            cfa = value;
+            plus = kind & PLUS_WORD;
+        }
+        u64 plt = ((kind & PLT_ENTRY) >> 2) & ((((lookup & 15) - 11) >> 63) ^ 1);
+        cfa += plus + (plt << 3);
+        if (rule_index == 0 && !bp)
+            goto done;
+        if ((cfa & 7) || (cfa <= sp && !(table & GO_CODE))) {
+            sample->head.stop = STOP_bad_frame;
+            goto done;
+        }
+        s64 at = read_frame(sample, cfa);
+        if (at < 0) {
+            sample->head.stop = STOP_bad_read;
+            goto done;
+        }
+        sample->sp = cfa;
+        sample->pc = sample->words[at & (WINDOW_WORDS - 1)];
+        if (saved == -16) {
+            sample->bp = sample->words[(at - 1) & (WINDOW_WORDS - 1)];
+        } else if (saved) {
+            if (bpf_probe_read_user(&sample->bp, 8, (void *)(cfa + saved))) {
+                sample->head.stop = STOP_bad_read;
+                goto done;
+            }
+        }
+        if (!sample->pc)
+            goto done;
+    }
+    u32 passes = sample->passes + 1;
+    sample->passes = passes;
+    if (passes <= MAX_FRAMES / FRAMES_PER_PASS)
+        programs.call(ctx, PROGRAM_WALK);
+done:
+    programs.call(ctx, PROGRAM_COUNT);
+    lost(LOSS_tail_call_failed, 1);
+    return 0;
+}
