@@ -64,7 +64,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item):  # noqa: ANN201
+def pytest_runtest_makereport(item: pytest.Item):
     """In CI no test marked `kernel` may skip itself either, whatever its reason."""
     report = yield
     marked = item.get_closest_marker("kernel") is not None

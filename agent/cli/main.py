@@ -7,7 +7,7 @@ of ours, 130 interrupted, 141 the reader of standard output has gone.
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from agent import __version__
 from agent.cli.command import COMMANDS, Command, Entry
@@ -20,7 +20,13 @@ EXIT_BROKEN_PIPE = 141
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are errors like all others: a cause, a remedy, status 2."""
+    """An argument parser whose mistakes are errors like all others: a cause, a remedy, status 2.
+
+    Options cannot be abbreviated, so that a new one never changes what an old command line means.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message[:1].upper()}{message[1:]}.", f"Run `{self.prog} --help` for what is accepted.")
@@ -64,6 +70,7 @@ def parse(arguments: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     parser.add_argument("-v", "--verbose", action="store_true", help="show tracebacks of errors")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     command: Command | None = None
+    speaker = parser
     for entry in COMMANDS:
         subparser = commands.add_parser(
             entry.name, help=entry.summary, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -75,8 +82,11 @@ def parse(arguments: Sequence[str]) -> tuple[Command, argparse.Namespace]:
                 "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors"
             )
             command.prepare_parser(subparser)
+            speaker = subparser
     own, program = _split(arguments) if chosen and chosen.takes_program else (list(arguments), [])
-    args = parser.parse_args(own)
+    args, unknown = parser.parse_known_args(own)
+    if unknown:  # parse_args would complain in the name of the whole, and point to its help
+        speaker.error(f"unrecognized arguments: {' '.join(unknown)}")
     if command is None:  # argparse refuses every other name before
         parser.error("a command is needed")
     args.program = program

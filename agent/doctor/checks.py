@@ -192,7 +192,7 @@ def check_kptr_restrict(machine: Machine) -> Result:
 
 
 def check_memlock(machine: Machine) -> Result:
-    """The limit that BPF maps counted against before Linux 5.11 (the series ending in commit 5b29d26b3e46)."""
+    """The limit that BPF maps counted against before Linux 5.11 (merge commit 97306be45fbe)."""
     name = "memlock"
     code = machine.unlocked_map()
     if code == 0:
