@@ -1,0 +1,3 @@
+module goroscope.demo/orders
+
+go 1.21
