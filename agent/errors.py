@@ -1,11 +1,11 @@
 """Errors that end a command: one sentence of cause, one of remedy, and an exit code by kind.
 
-    GoroscopeError (1)
-    ├── UsageError (2)         the command line or a configuration value is wrong
-    ├── MachineError (3)       this machine lacks something: root, a capability, BPF, BTF, bcc
-    ├── TargetError (4)        what was to be profiled does not exist or has gone
-    ├── OutputError (5)        a result could not be written
-    └── NoSamplesError (6)     the target used no CPU time while it was watched
+GoroscopeError (1)
+├── UsageError (2)         the command line or a configuration value is wrong
+├── MachineError (3)       this machine lacks something: root, a capability, BPF, BTF, bcc
+├── TargetError (4)        what was to be profiled does not exist or has gone
+├── OutputError (5)        a result could not be written
+└── NoSamplesError (6)     the target used no CPU time while it was watched
 """
 
 

@@ -1,0 +1,290 @@
+"""`goroscope record`: profile a process, a container, a command or the whole node, and write the profile."""
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from agent import __version__
+from agent.cli.output import emit
+from agent.cli.progress import progress
+from agent.errors import NoSamplesError, OutputError, TargetError, UsageError
+from agent.launch import HeldCommand
+from agent.procfs.process import command_name
+from agent.summary import summarize
+from exporters.file import write_file
+from exporters.formats import Format, UnknownFormat, format_for, format_named
+from profiles.model import Profile
+
+DEFAULT_HERTZ = 49
+MAX_HERTZ = 1000
+DEMO_SECONDS = 10.0
+STDOUT = "-"
+
+
+class Record:
+    """Sample on-CPU stacks and write them as a profile.
+
+    Without a target the whole node is sampled. Stops after SECONDS, at Ctrl-C, or when COMMAND ends;
+    what was gathered by then is written in every case.
+
+    examples:
+      goroscope record 10                     the whole node for ten seconds
+      goroscope record -p 4217 -d 30          one process and its later children
+      goroscope record -o cpu.html -- ./server   a command, from its start to its end
+      goroscope record --demo                 a small Go service of ours, to see what it looks like
+    """
+
+    def prepare_parser(self, parser: argparse.ArgumentParser) -> None:
+        """Add targets, rate, duration and outputs."""
+        parser.add_argument("seconds", metavar="SECONDS", nargs="?", type=_seconds, help="how long (default: Ctrl-C)")
+        parser.add_argument("-d", "--duration", metavar="SECONDS", type=_seconds, help="the same as an option")
+        target = parser.add_mutually_exclusive_group()
+        target.add_argument("-p", "--pid", metavar="PID,..", type=_pids, help="these processes and their later children")
+        target.add_argument("--cgroup", metavar="PATH", type=Path, help="a cgroup (v2) and those below it")
+        target.add_argument("--demo", action="store_true", help="build and profile a small Go service for 10 s")
+        parser.add_argument(
+            *("-F", "--frequency"),
+            metavar="HZ",
+            type=_hertz,
+            default=DEFAULT_HERTZ,
+            help=f"samples a second and CPU (default {DEFAULT_HERTZ})",
+        )
+        stacks = parser.add_mutually_exclusive_group()
+        stacks.add_argument("-U", "--user", action="store_true", help="user stacks only")
+        stacks.add_argument("-K", "--kernel", action="store_true", help="kernel stacks only")
+        parser.add_argument("--per-thread", action="store_true", help="keep threads apart")
+        parser.add_argument(
+            *("-o", "--output"),
+            metavar="FILE",
+            action="append",
+            default=[],
+            help="where to: .pb.gz, .html, .folded or .speedscope.json; several may be given; - is folded on "
+            "standard output (default: a .pb.gz and an .html named after target and time)",
+        )
+        parser.add_argument("--force", action="store_true", help="write over files that exist")
+        parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the summary")
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Record and write; the command's exit status where one was profiled, else 0."""
+        _check(args)
+        outputs = _outputs(args)
+        with ExitStack() as stack:
+            command, service_pid = None, 0
+            if args.demo:
+                service_pid = stack.enter_context(_demo())
+            elif args.program:
+                command = HeldCommand(args.program)
+                stack.callback(command.wait)
+            pids = args.pid or tuple(pid for pid in (service_pid, command.pid if command else 0) if pid)
+            profile = _record(args, pids, command)
+            _write(profile, outputs, force=args.force)
+            _tell(summarize(profile))
+            _tell(_how_to_open(outputs))
+            if command is not None:
+                return command.wait()
+        if not profile.samples:
+            raise NoSamplesError(
+                "No sample was taken: the target used no CPU time.", "Record for longer, or while it has work to do."
+            )
+        return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """What argparse cannot say. Raises UsageError."""
+    if args.seconds is not None and args.duration is not None:
+        raise UsageError("The duration is given twice.", "Give SECONDS or -d, not both.")
+    args.duration = args.seconds if args.seconds is not None else args.duration
+    if args.program and (args.pid or args.cgroup or args.demo):
+        raise UsageError("A command and another target were given.", "Give one of -p, --cgroup, --demo or -- COMMAND.")
+    if args.demo and args.duration is None:
+        args.duration = DEMO_SECONDS
+    for pid in args.pid or ():
+        if not Path(f"/proc/{pid}").exists():
+            raise TargetError(f"There is no process {pid}.", "Give the id of a running process.")
+
+
+def _outputs(args: argparse.Namespace) -> list[tuple[str, Format]]:
+    """Where the profile goes, each with its format. Raises UsageError and OutputError before anything is sampled."""
+    names = args.output
+    if not names:
+        stem = f"goroscope-{_target_word(args)}-{datetime.now():%Y%m%d-%H%M%S}"
+        names = [f"{stem}.pb.gz", f"{stem}.html"]
+    outputs = []
+    for name in names:
+        try:
+            outputs.append((name, format_named("folded") if name == STDOUT else format_for(name)))
+        except UnknownFormat as error:
+            raise UsageError(f"{error}.", "Name the file after the format it shall have.") from error
+        path = Path(name)
+        if name == STDOUT:
+            continue
+        if path.is_file() and not args.force:
+            raise OutputError(f"{name} exists already.", "Give another name, or --force to write over it.")
+        if not path.parent.is_dir():
+            raise OutputError(f"The directory {path.parent} does not exist.", "Make it first.")
+    return outputs
+
+
+def _target_word(args: argparse.Namespace) -> str:
+    """A word for file names."""
+    if args.demo:
+        return "demo"
+    if args.program:
+        word = Path(args.program[0]).name
+    elif args.pid:
+        word = f"{command_name(args.pid[0])}-{args.pid[0]}"
+    else:
+        word = args.cgroup.name if args.cgroup else "node"
+    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in word)[:60]
+
+
+@contextmanager
+def _demo() -> Iterator[int]:
+    """The demo service, built and running: its process id."""
+    from agent.demo.build import build_demo, cache_directory
+    from agent.demo.service import DemoService
+
+    with DemoService(build_demo(cache_directory())) as service:
+        yield service.pid
+
+
+def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldCommand | None) -> Profile:
+    from agent.doctor.checks import preflight
+    from agent.doctor.machine import Machine
+    from agent.recorder import Recorder, Wanted
+
+    preflight(Machine())
+    target = _target_text(args, pids)
+    wanted = Wanted(
+        hertz=args.frequency,
+        pids=pids,
+        cgroup=args.cgroup,
+        user=not args.kernel,
+        kernel=not args.user,
+        per_thread=args.per_thread,
+    )
+    with Recorder(wanted) as recorder, _interruptible() as interrupted:
+        recorder.start()
+        if command is not None:
+            command.release()
+        for_how_long = f"for {args.duration:g} s" if args.duration else "until Ctrl-C"
+        if not args.quiet:
+            _tell([f"Sampling {target} at {args.frequency} Hz {for_how_long}."])
+        finished = _ending(args, pids, command, interrupted)
+        try:
+            with progress(args.duration, show=not args.quiet and sys.stderr.isatty()) as show:
+
+                def tick(elapsed: float) -> bool:
+                    show(elapsed, recorder.samples)
+                    return not finished()
+
+                recorder.run(args.duration, tick)
+        finally:
+            recorder.stop()
+        return recorder.profile(__version__, target)
+
+
+def _ending(
+    args: argparse.Namespace, pids: tuple[int, ...], command: HeldCommand | None, interrupted: Callable[[], bool]
+) -> Callable[[], bool]:
+    """What ends a recording besides its time: Ctrl-C, the end of the command, the end of all named processes."""
+
+    def finished() -> bool:
+        if interrupted() or (command is not None and not command.running):
+            return True
+        return bool(args.pid) and not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+    return finished
+
+
+def _target_text(args: argparse.Namespace, pids: tuple[int, ...]) -> str:
+    if args.cgroup:
+        return f"cgroup {args.cgroup}"
+    if args.program:
+        return f"command {' '.join(args.program)}"
+    if pids:
+        return ", ".join(f"PID {pid} ({command_name(pid) or '?'})" for pid in pids)
+    return "the whole node"
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM end sampling in the ordinary way; more of them do not disturb the writing of results."""
+    asked = False
+
+    def note(_number: int, _frame: object) -> None:
+        nonlocal asked
+        asked = True
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        if not asked:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _write(profile: Profile, outputs: list[tuple[str, Format]], *, force: bool) -> None:
+    """Write every output; where one fails the others are still written, and the profile is kept somewhere."""
+    failures = []
+    for name, known in outputs:
+        data = known.encode(profile)
+        try:
+            if name == STDOUT:
+                emit(data.decode("utf-8"))
+            else:
+                write_file(name, data, force)
+        except OSError as error:
+            failures.append(f"{name} could not be written: {error.strerror}.")
+    if failures:
+        raise OutputError(" ".join(failures), _rescue(profile))
+
+
+def _rescue(profile: Profile) -> str:
+    """Keep the profile in the temporary directory: where it is now, as a sentence."""
+    path = Path(tempfile.gettempdir()) / f"goroscope-rescued-{time.time_ns()}.pb.gz"
+    try:
+        write_file(str(path), format_named("pprof").encode(profile), force=False)
+    except OSError as error:
+        return f"It could not be kept in {path.parent} either: {error.strerror}."
+    return f"The profile was kept as {path}."
+
+
+def _how_to_open(outputs: list[tuple[str, Format]]) -> list[str]:
+    return [f"{name}: {known.viewer.format(path=name)}" for name, known in outputs if name != STDOUT]
+
+
+def _tell(lines: list[str]) -> None:
+    """Say something to the person, on standard error."""
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 86400 * 365:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return value
+
+
+def _pids(text: str) -> tuple[int, ...]:
+    words = text.split(",")
+    if not all(word.isascii() and word.isdigit() and 0 < int(word) < 2**22 for word in words):
+        raise argparse.ArgumentTypeError(f"{text} is not a list of process ids such as 17,42")
+    return tuple(int(word) for word in words)
+
+
+def _hertz(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_HERTZ):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of hertz from 1 to {MAX_HERTZ}")
+    return int(text)

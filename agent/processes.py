@@ -1,0 +1,205 @@
+"""Follows the processes being sampled: their address spaces for the symbolizer, their tables for the walker."""
+
+import os
+import queue
+import threading
+from dataclasses import dataclass
+
+from agent.spaces import AddressSpace, Region, SpaceReader
+from bpf.abi import Event, EventKind
+from bpf.tables import GoThreads, ProcessMapping, ProcessTable, RowTables
+from symbolizer.binary import Binary
+from symbolizer.go.layout import GoRuntimeLayout
+from symbolizer.unwind.gopclntab import go_unwind_table
+from symbolizer.unwind.rows import UnwindTable
+
+_KEPT_EXITED = 4096
+_REFRESH_BACKOFF = 64
+"""How often at most a process that keeps naming unmapped addresses is read again (a power of two)."""
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The walker's table of one file: 0 until its rows are placed."""
+
+    binary: Binary
+    table: int = 0
+
+
+class RowBuilder:
+    """Makes unwind rows in a thread of its own, off the sampling path."""
+
+    def __init__(self) -> None:
+        """Start the thread; it ends with the program."""
+        self._wanted: queue.SimpleQueue[_Rows | None] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[tuple[_Rows, UnwindTable | None]] = queue.SimpleQueue()
+        self.pending = 0
+        threading.Thread(target=self._run, name="unwind-rows", daemon=True).start()
+
+    def ask(self, rows: _Rows) -> None:
+        """Have the rows of a file made."""
+        self.pending += 1
+        self._wanted.put(rows)
+
+    def _run(self) -> None:
+        while (rows := self._wanted.get()) is not None:
+            go = rows.binary.go
+            self._ready.put((rows, go_unwind_table(go) if go is not None else None))
+
+    def finished(self, timeout: float = 0.0) -> tuple[_Rows, UnwindTable | None] | None:
+        """What has been made since, one at a time; None when there is nothing within the time."""
+        try:
+            made = self._ready.get(timeout=timeout) if timeout else self._ready.get_nowait()
+        except queue.Empty:
+            return None
+        self.pending -= 1
+        return made
+
+    def close(self) -> None:
+        """End the thread after what it is doing."""
+        self._wanted.put(None)
+
+
+class Processes:
+    """All processes seen. `spaces` has their address spaces, those that ended lately included."""
+
+    def __init__(self, reader: SpaceReader, table: ProcessTable, rows: RowTables) -> None:
+        """Nothing is known yet; the kernel side tells of processes by events."""
+        self._reader = reader
+        self._table = table
+        self._rows = rows
+        self._builder = RowBuilder()
+        self._of_file: dict[int, _Rows] = {}
+        self._misses: dict[int, int] = {}
+        self.spaces: dict[int, AddressSpace] = {}
+        self.latest: dict[int, AddressSpace] = {}
+        self._exited: list[int] = []
+        self.refused = 0
+
+    def add(self, tgid: int, space: int, command: str = "") -> AddressSpace:
+        """Read a process and tell the walker of it."""
+        found = self._reader.read(space, tgid, command)
+        self.spaces[space] = found
+        self.latest[tgid] = found
+        self._publish(found)
+        return found
+
+    def handle(self, event: Event) -> None:
+        """React to what the kernel side noticed."""
+        if event.kind is EventKind.NEW_SPACE:
+            if event.space not in self.spaces:
+                self.add(event.tgid, event.space, event.comm)
+        elif event.kind is EventKind.STALE:
+            self._refresh(event)
+        elif event.kind is EventKind.EXIT and event.space in self.spaces:
+            self._table.forget(event.tgid)
+            self._exited.append(event.space)
+
+    def _refresh(self, event: Event) -> None:
+        """Read mappings again, ever more seldom where that does not help: a broken chain names junk addresses."""
+        space = self.spaces.get(event.space)
+        if space is None or self.latest.get(event.tgid) is not space or space.find(event.address):
+            return
+        misses = self._misses.get(event.space, 0)
+        self._misses[event.space] = misses + 1
+        if misses & misses - 1 and misses % _REFRESH_BACKOFF:
+            return
+        self._reader.refresh(space)
+        self._publish(space)
+
+    def _publish(self, space: AddressSpace) -> None:
+        """Give the walker the mappings, with what rows there are by now."""
+        current = self._table.space_of(space.tgid)
+        if current is not None and current != space.id:
+            return  # it has been replaced by an exec meanwhile
+        mappings, go = [], None
+        for region in space.regions:
+            rows = self._rows_of(region.binary)
+            mappings.append(
+                ProcessMapping(region.start, region.end, region.bias, rows.table if rows else 0, rows is not None)
+            )
+            if rows is not None and region.binary is not None and region.binary.go is not None and go is None:
+                go = go_threads(region.binary.go.runtime_layout(), region, space.tgid)
+        if mappings and not self._table.set(space.tgid, space.id, mappings, go):
+            self.refused += 1
+
+    def _rows_of(self, binary: Binary | None) -> _Rows | None:
+        """The walker's table of a file; asks for it at first sight. None where frame pointers are the rule."""
+        if binary is None or binary.go is None:
+            return None
+        rows = self._of_file.get(id(binary))
+        if rows is None:
+            rows = self._of_file[id(binary)] = _Rows(binary)
+            self._builder.ask(rows)
+        return rows
+
+    def place_rows(self, timeout: float = 0.0) -> None:
+        """Hand rows that have been made to the walker, waiting up to `timeout` seconds for each that is pending."""
+        while self._builder.pending:
+            made = self._builder.finished(timeout)
+            if made is None:
+                return
+            rows, table = made
+            if table is None:
+                continue
+            rows.table = self._rows.add(table)
+            for space in self.latest.values():
+                if any(region.binary is rows.binary for region in space.regions):
+                    self._publish(space)
+
+    @property
+    def pending(self) -> bool:
+        """Whether rows are being made."""
+        return self._builder.pending > 0
+
+    def settle(self) -> None:
+        """After a window: allow reuse of table space, and forget processes that ended long ago."""
+        self._table.settle()
+        self._rows.settle()
+        for space in self._exited[:-_KEPT_EXITED]:
+            gone = self.spaces.pop(space, None)
+            self._misses.pop(space, None)
+            if gone is not None and self.latest.get(gone.tgid) is gone:
+                del self.latest[gone.tgid]
+        del self._exited[:-_KEPT_EXITED]
+
+    def close(self) -> None:
+        """End the row builder."""
+        self._builder.close()
+
+
+def go_threads(layout: GoRuntimeLayout | None, region: Region, tgid: int) -> GoThreads | None:
+    """What the walker needs of a Go program in this process, or None where the version's layout is not known."""
+    if layout is None:
+        return None
+    tls = layout.tls_offset
+    if tls is None and layout.tls_got is not None:
+        tls = _read_word(tgid, layout.tls_got + region.bias)
+    known = None not in (layout.m_curg, layout.g_sched_sp, layout.g_sched_pc, layout.g_sched_bp)
+
+    def placed(function: tuple[int, int] | None) -> tuple[int, int]:
+        return (function[0] + region.bias, function[1] + region.bias) if function else (0, 0)
+
+    return GoThreads(
+        mcall=placed(layout.mcall),
+        morestack=placed(layout.morestack),
+        tls=tls if tls is not None and known else 0,
+        g_m=layout.g_m or 0,
+        m_curg=layout.m_curg or 0,
+        sched_sp=layout.g_sched_sp or 0,
+        sched_pc=layout.g_sched_pc or 0,
+        sched_bp=layout.g_sched_bp or 0,
+    )
+
+
+def _read_word(tgid: int, address: int) -> int | None:
+    """A signed 64-bit word of a process's memory, or None. The walker takes an s32."""
+    try:
+        descriptor = os.open(f"/proc/{tgid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            value = int.from_bytes(os.pread(descriptor, 8, address), "little", signed=True)
+        finally:
+            os.close(descriptor)
+    except (OSError, OverflowError):
+        return None
+    return value if -(2**31) <= value < 2**31 else None

@@ -1,0 +1,1 @@
+"""Reading /proc: what a process is, and what is mapped where."""
