@@ -137,6 +137,14 @@ class Profile:
         """The sum of one value column over all samples."""
         return sum(sample.values[column] for sample in self.samples)
 
+    @property
+    def default_column(self) -> int:
+        """The column shown first where one must be chosen: CPU time if there is any, else the last one."""
+        for column, value_type in enumerate(self.value_types):
+            if value_type.type == "cpu":
+                return column
+        return len(self.value_types) - 1
+
     def frames_of(self, stack: int) -> Iterator[tuple[Location, Frame]]:
         """Every source frame of a stack, leaf first, inlined ones expanded; unsymbolized locations are left out."""
         for index in self.stacks[stack]:
@@ -183,8 +191,6 @@ class ProfileBuilder:
             locations=tuple(self._locations),
             stacks=tuple(self._stacks),
             labels=tuple(self._labels),
-            samples=tuple(
-                Sample(stack, labels, tuple(values)) for (stack, labels), values in self._values.items()
-            ),
+            samples=tuple(Sample(stack, labels, tuple(values)) for (stack, labels), values in self._values.items()),
             metadata=metadata,
         )

@@ -1,0 +1,1 @@
+"""Our .proto files and the code generated from them (`python -m exporters.proto.generate`)."""
