@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from agent.doctor.bcc import check_bcc
 from agent.doctor.machine import Machine
@@ -18,7 +19,7 @@ from bpf import causes
 from bpf.abi import Target, Want
 from bpf.attach import CpuTimers, ProcessTracepoints, parse_cpu_list
 from bpf.capture import Capture
-from bpf.programs import Loading, LoadFailed, Programs, sizes_for
+from bpf.programs import LoadError, Loading, Programs, sizes_for
 from bpf.tables import ProcessTable, RowTables
 from profiles.model import Loss, Metadata, Profile, ProfileBuilder, ValueType
 from symbolizer.files import FileCache
@@ -85,10 +86,10 @@ class Recorder:
         self._cpus_sampled = 0
         try:
             self._loading = Loading(sizes_for(wanted.hertz, self._cpus, wanted.window_seconds), self._cpus)
-        except LoadFailed as error:
+        except LoadError as error:
             raise load_error(error) from error
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> Self:
         """Itself."""
         return self
 
@@ -100,7 +101,7 @@ class Recorder:
         """Attach, with the tables of the target processes in place, and begin sampling. Raises GoroscopeError."""
         try:
             programs = self._loading.finish()
-        except LoadFailed as error:
+        except LoadError as error:
             raise load_error(error) from error
         wanted = self._wanted
         try:
@@ -118,9 +119,8 @@ class Recorder:
                 "Run `goroscope doctor` to see what this machine lacks.",
             ) from error
         self._attached = _Attached(programs, capture, processes, timers, tracepoints)
-        self._pipeline = Pipeline(
-            self._builder, processes, KernelSymbols.read(wanted.proc_root), lambda pid: command_name(pid, wanted.proc_root)
-        )
+        kernel = KernelSymbols.read(str(wanted.proc_root))
+        self._pipeline = Pipeline(self._builder, processes, kernel, lambda pid: command_name(pid, wanted.proc_root))
         self._cpus_sampled = timers.cpus
         self._started_ns = time.time_ns()
         self._started = time.monotonic()
@@ -234,7 +234,7 @@ def with_cpu_time(profile: Profile, period: int) -> Profile:
     return replace(profile, value_types=(SAMPLES, CPU), samples=samples)
 
 
-def load_error(error: LoadFailed) -> MachineError:
+def load_error(error: LoadError) -> MachineError:
     """Why the programs could not be loaded: bcc itself where that is the cause, else what the loader said."""
     result = check_bcc(Machine())
     if result.status is Status.FAIL:

@@ -83,7 +83,7 @@ class SpaceReader:
         space.regions = [self._region(space.tgid, one) for one in maps]
         space.locations.clear()
         if any(region.binary is None for region in space.regions):
-            space.perf_map = PerfMap.read(self._proc, space.tgid, namespace_pid(space.tgid, self._proc))
+            space.perf_map = PerfMap.read(str(self._proc), space.tgid, namespace_pid(space.tgid, self._proc))
 
     def _region(self, tgid: int, one: MemoryMap) -> Region:
         binary = None
@@ -113,4 +113,3 @@ class SpaceReader:
             except (OSError, ValueError):
                 return None
         return self._vdso
-

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from profiles.model import Kind, Loss, Profile
 
 _REMEDIES = {
-    "counts_full": "Record shorter windows or at a lower rate (-F): there were more distinct stacks than the map holds.",
+    "counts_full": "Lower the rate (-F): there were more distinct stacks than the map holds.",
     "stack_ring_full": "Lower the rate (-F): new stacks came faster than they could be read.",
     "missed_ticks": "Give the machine more CPU: the timer could not run on time.",
 }
@@ -67,8 +67,7 @@ def summarize(profile: Profile) -> list[str]:
     else:
         first += "; none lost"
     lines = [first + "."]
-    for loss in judged.lost:
-        lines.append(f"  {loss.samples:,} ({share(loss.samples, everything)}): {loss.sentence}.")
+    lines += [f"  {loss.samples:,} ({share(loss.samples, everything)}): {loss.sentence}." for loss in judged.lost]
     lines.append(
         f"{share(judged.incomplete, judged.samples)} of stacks incomplete, "
         f"{share(judged.unnamed, judged.frames)} of frames without a name."

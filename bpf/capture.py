@@ -107,13 +107,15 @@ class Capture:
 
     def _stacks_of(self, counts: tuple[Count, ...]) -> dict[int, bytes]:
         """The records of these counts. Those without a count yet are kept: theirs comes with a later window."""
+        *older, newest = self._recent
         found = {}
         for count in counts:
-            for generation in self._recent:
-                record = generation.pop(count.stack, None)
-                if record is not None:
-                    found[count.stack] = record
-        self._arrived = len(self._recent[-1])
+            record = newest.get(count.stack)  # stays: it may have been sent for the window that has just begun
+            for generation in older:
+                record = generation.pop(count.stack, None) or record
+            if record is not None:
+                found[count.stack] = record
+        self._arrived = 0
         self._recent.append({})
         return found
 

@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SOURCES = ("causes.h", "abi.h", "maps.h", "process.bpf.c", "walk.bpf.c", "oncpu.bpf.c")
@@ -47,10 +48,7 @@ class LoadError(Exception):
 
 def source() -> str:
     """All programs as one text: bcc rewrites map accesses only in the main file, not in what it includes."""
-    parts = []
-    for name in SOURCES:
-        parts.append(f'#line 1 "{name}"\n' + (HERE / name).read_text())
-    return "".join(parts)
+    return "".join(f'#line 1 "{name}"\n' + (HERE / name).read_text() for name in SOURCES)
 
 
 def definitions(sizes: dict[str, int]) -> list[str]:
@@ -87,7 +85,7 @@ def load(sizes: dict[str, int]) -> dict[str, int]:
     raise LoadError(f"the kernel or the compiler refused the BPF programs: {problem}.")
 
 
-def attempt(bcc_class: type, text: str, flags: list[str]) -> dict[str, int]:
+def attempt(bcc_class: Any, text: str, flags: list[str]) -> dict[str, int]:
     """One try with these compiler flags. Raises what bcc raises."""
     module = bcc_class(text=text, cflags=flags)
     descriptors = {}

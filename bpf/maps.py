@@ -70,10 +70,10 @@ class Map:
             return
         keys = ctypes.create_string_buffer(struct.pack(f"<{count}I", *range(first, first + count)), 4 * count)
         buffer = ctypes.create_string_buffer(values, len(values))
-        attributes = self._batch_attributes(keys, buffer, count, None, None)
+        attributes = self.batch_attributes(keys, buffer, count, None, None)
         bpf(Command.MAP_UPDATE_BATCH, attributes)
 
-    def _batch_attributes(
+    def batch_attributes(
         self,
         keys: ctypes.Array[ctypes.c_char],
         values: ctypes.Array[ctypes.c_char],
@@ -81,6 +81,7 @@ class Map:
         start: ctypes.Array[ctypes.c_char] | None,
         end: ctypes.Array[ctypes.c_char] | None,
     ) -> ctypes.Array[ctypes.c_char]:
+        """What the batch commands take: buffers, the number of elements, where to go on from and where to say so."""
         packed = struct.pack(
             "<QQQQIIQQ",
             *(ctypes.addressof(start) if start is not None else 0, ctypes.addressof(end) if end is not None else 0),
@@ -109,7 +110,7 @@ class Drain:
             values = (ctypes.c_char * (len(self._values) - total * source.value_size)).from_buffer(
                 self._values, total * source.value_size
             )
-            attributes = source._batch_attributes(keys, values, source.max_entries - total, start, self._position)
+            attributes = source.batch_attributes(keys, values, source.max_entries - total, start, self._position)
             done = False
             try:
                 bpf(Command.MAP_LOOKUP_AND_DELETE_BATCH, attributes)
@@ -129,7 +130,5 @@ class Drain:
 
 def create_array(value_size: int, entries: int, name: str) -> int:
     """A new array map: its descriptor. Raises OSError."""
-    attributes = struct.pack(
-        "<IIIIIII16s", MAP_TYPE_ARRAY, 4, value_size, entries, 0, 0, 0, name.encode()[:15]
-    )
+    attributes = struct.pack("<IIIIIII16s", MAP_TYPE_ARRAY, 4, value_size, entries, 0, 0, 0, name.encode()[:15])
     return bpf(Command.MAP_CREATE, attributes.ljust(72, b"\0"))

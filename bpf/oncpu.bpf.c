@@ -20,17 +20,16 @@ struct bpf_perf_event_data { /* include/uapi/linux/bpf_perf_event.h */
     u64 addr;
 };
 
-/* Timer ticks that never came, told by the time since the last one on this CPU. */
-static inline void notice_missed_ticks(u64 period) {
+/* How many timer ticks never came, told by the time since the last one on this CPU. */
+static inline u64 missed_ticks(u64 period) {
     int zero = 0;
     u64 *last = last_tick.lookup(&zero);
     if (!last || !period)
-        return;
+        return 0;
     u64 now = bpf_ktime_get_ns();
-    u64 gap = now - *last + period / 2;
-    if (*last && gap >= 2 * period)
-        lost(LOSS_missed_ticks, gap / period - 1);
+    u64 gap = *last ? now - *last + period / 2 : 0;
     *last = now;
+    return gap >= 2 * period ? gap / period - 1 : 0;
 }
 
 static inline int is_target(struct config *wanted, u32 tgid) {
@@ -93,11 +92,13 @@ int on_tick(struct bpf_perf_event_data *ctx) {
     struct config *wanted = config.lookup(&zero);
     if (!wanted)
         return 0;
-    notice_missed_ticks(wanted->period_ns);
+    u64 missed = missed_ticks(wanted->period_ns);
     u64 id = bpf_get_current_pid_tgid();
     u32 tgid = id >> 32;
     if (!tgid || !is_target(wanted, tgid)) /* tgid 0 is the idle task */
         return 0;
+    if (missed)
+        lost(LOSS_missed_ticks, missed);
     struct sample *sample = (void *)scratch.lookup(&zero);
     if (!sample)
         return 0;
@@ -172,7 +173,8 @@ static inline int send_stack(struct sample *sample) {
     u64 *waiting = unread.lookup(&zero);
     if (!waiting)
         return -1;
-    u64 flags = 1; /* BPF_RB_NO_WAKEUP: the reader comes by itself, a wake-up a record would cost more than the record */
+    u64 flags =
+        1; /* BPF_RB_NO_WAKEUP: the reader comes by itself, a wake-up a record would cost more than the record */
     *waiting += bytes;
     if (*waiting > WAKE_BYTES) {
         *waiting = 0;

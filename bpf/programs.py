@@ -16,7 +16,7 @@ _MAX_ANSWER = 64 * 1024
 _MAX_DESCRIPTORS = 64
 
 
-class LoadFailed(Exception):
+class LoadError(Exception):
     """The programs could not be loaded. `log` is what the compiler or the verifier printed."""
 
     def __init__(self, sentence: str, log: str) -> None:
@@ -71,13 +71,13 @@ class Programs:
 
 
 class Loading:
-    """A loader process at work: started at once, waited for by `finish()`, so that other things can be done meanwhile."""
+    """A loader process at work: started at once, waited for by `finish()`."""
 
     def __init__(self, sizes: Sizes, cpus: int, python: str | None = None) -> None:
-        """Start the loader. Raises LoadFailed when there is no Python to run it."""
+        """Start the loader. Raises LoadError when there is no Python to run it."""
         python = python or next((path for path in DISTRIBUTION_PYTHONS if shutil.which(path)), None)
         if python is None:
-            raise LoadFailed("the distribution's Python (/usr/bin/python3) is not installed.", "")
+            raise LoadError("the distribution's Python (/usr/bin/python3) is not installed.", "")
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -93,20 +93,20 @@ class Loading:
         self._process.stdin = None
 
     def finish(self, timeout: float = 60.0) -> Programs:
-        """Wait for the loader to hand over and leave. Raises LoadFailed."""
+        """Wait for the loader to hand over and leave. Raises LoadError."""
         try:
             _, log = self._process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired as error:
             self.cancel()
-            raise LoadFailed(f"the BPF programs were not ready after {timeout:.0f} s.", "") from error
+            raise LoadError(f"the BPF programs were not ready after {timeout:.0f} s.", "") from error
         with self._channel:
             message, descriptors, _, _ = socket.recv_fds(self._channel, _MAX_ANSWER, _MAX_DESCRIPTORS)
         text = log.decode("utf-8", "replace")
         if not message:
-            raise LoadFailed(f"the BPF loader ended with status {self._process.returncode}.", text)
+            raise LoadError(f"the BPF loader ended with status {self._process.returncode}.", text)
         answer = json.loads(message)
         if "error" in answer:
-            raise LoadFailed(answer["error"], text)
+            raise LoadError(answer["error"], text)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         named = dict(zip(answer["names"], descriptors, strict=True))
@@ -121,4 +121,4 @@ class Loading:
 
 
 def _is_map(descriptor: int) -> bool:
-    return os.readlink(f"/proc/self/fd/{descriptor}") == "anon_inode:bpf-map"
+    return str(Path(f"/proc/self/fd/{descriptor}").readlink()) == "anon_inode:bpf-map"

@@ -39,7 +39,7 @@ class Command(IntEnum):
 
 
 def bpf(command: Command, attributes: bytes | ctypes.Array[ctypes.c_char]) -> int:
-    """bpf(2): the non-negative result. Raises OSError."""
+    """The system call of that name: its non-negative result. Raises OSError."""
     if isinstance(attributes, bytes):
         attributes = ctypes.create_string_buffer(attributes, len(attributes))
     result = int(_libc.syscall(_NR_BPF, int(command), attributes, len(attributes)))

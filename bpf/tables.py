@@ -150,6 +150,11 @@ class ProcessMapping:
     go: bool = False
 
 
+def _packed(one: ProcessMapping) -> bytes:
+    pages = (one.end - one.start) >> 12
+    return abi.MAPPING.pack(one.start, one.bias % 2**64, pages, one.table | one.go * abi.GO_CODE)
+
+
 @dataclass(frozen=True, slots=True)
 class GoThreads:
     """What the walker needs of a Go program: addresses in the process, offsets in runtime.g and runtime.m."""
@@ -186,13 +191,7 @@ class ProcessTable:
         first = self._runs.take(len(mappings))
         if first is None:
             return False
-        self._mappings.update_run(
-            first,
-            b"".join(
-                abi.MAPPING.pack(one.start, one.bias % 2**64, (one.end - one.start) >> 12, one.table | one.go * abi.GO_CODE)
-                for one in mappings
-            ),
-        )
+        self._mappings.update_run(first, b"".join(map(_packed, mappings)))
         threads = go or GoThreads((0, 0), (0, 0), 0, 0, 0, 0, 0, 0)
         value = abi.PROCESS.pack(
             *(space, 0, threads.mcall[0], threads.morestack[0]),

@@ -14,24 +14,30 @@
  * to Go 1.24 rbp still leads on into the goroutine that just parked), and runtime.morestack, from which the walk
  * goes on at the registers saved in the current goroutine.
  */
+enum { RESUMED, NO_GOROUTINE, UNREADABLE };
+
+/* Sets the walk to the saved registers of the goroutine this thread works for: runtime.g.sched of m.curg. */
 static inline int go_on_from_goroutine(struct sample *sample, struct process *process) {
-    u64 fs_base = 0, g = 0, m = 0, curg = 0, pc = 0;
+    u64 fs_base = 0, g = 0, m = 0, curg = 0;
     u64 failed = !process->go_tls | sample->resumed;
     failed |= bpf_probe_read_kernel(&fs_base, 8, (void *)(bpf_get_current_task() + TASK_FSBASE));
     failed |= bpf_probe_read_user(&g, 8, (void *)(fs_base + (s64)process->go_tls));
     failed |= bpf_probe_read_user(&m, 8, (void *)(g + process->g_m));
     failed |= bpf_probe_read_user(&curg, 8, (void *)(m + process->m_curg));
-    failed |= bpf_probe_read_user(&pc, 8, (void *)(curg + process->sched_pc));
+    if (failed)
+        return UNREADABLE;
+    if (!curg) /* it was preempted in its prologue and put aside: the scheduler works for nobody */
+        return NO_GOROUTINE;
+    failed |= bpf_probe_read_user(&sample->pc, 8, (void *)(curg + process->sched_pc));
     failed |= bpf_probe_read_user(&sample->sp, 8, (void *)(curg + process->sched_sp));
     failed |= bpf_probe_read_user(&sample->bp, 8, (void *)(curg + process->sched_bp));
-    if (failed || !pc || !curg)
-        return -1;
-    sample->pc = pc;
+    if (failed || !sample->pc)
+        return UNREADABLE;
     sample->resumed = 1;
     sample->caller = 1;
     sample->by_row = 1;
     sample->window = 0;
-    return 0;
+    return RESUMED;
 }
 
 /* The index of the last mapping of the process that starts at or below the address. */
@@ -170,9 +176,11 @@ int walk(struct bpf_perf_event_data *ctx) {
             if (lookup - mcall < mcall_size)
                 goto done;
             if (lookup - morestack < morestack_size) {
-                if (!go_on_from_goroutine(sample, process))
+                int resumed = go_on_from_goroutine(sample, process);
+                if (resumed == RESUMED)
                     continue;
-                sample->head.stop = STOP_no_goroutine;
+                if (resumed == UNREADABLE)
+                    sample->head.stop = STOP_no_goroutine;
                 goto done;
             }
             by_row |= !caller;

@@ -33,7 +33,7 @@ class Record:
     Without a target the whole node is sampled. Stops after SECONDS, at Ctrl-C, or when COMMAND ends;
     what was gathered by then is written in every case.
 
-    examples:
+    Examples:
       goroscope record 10                     the whole node for ten seconds
       goroscope record -p 4217 -d 30          one process and its later children
       goroscope record -o cpu.html -- ./server   a command, from its start to its end
@@ -45,7 +45,7 @@ class Record:
         parser.add_argument("seconds", metavar="SECONDS", nargs="?", type=_seconds, help="how long (default: Ctrl-C)")
         parser.add_argument("-d", "--duration", metavar="SECONDS", type=_seconds, help="the same as an option")
         target = parser.add_mutually_exclusive_group()
-        target.add_argument("-p", "--pid", metavar="PID,..", type=_pids, help="these processes and their later children")
+        target.add_argument("-p", "--pid", metavar="PID,..", type=_pids, help="processes and their later children")
         target.add_argument("--cgroup", metavar="PATH", type=Path, help="a cgroup (v2) and those below it")
         target.add_argument("--demo", action="store_true", help="build and profile a small Go service for 10 s")
         parser.add_argument(
@@ -113,7 +113,7 @@ def _outputs(args: argparse.Namespace) -> list[tuple[str, Format]]:
     """Where the profile goes, each with its format. Raises UsageError and OutputError before anything is sampled."""
     names = args.output
     if not names:
-        stem = f"goroscope-{_target_word(args)}-{datetime.now():%Y%m%d-%H%M%S}"
+        stem = f"goroscope-{_target_word(args)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
         names = [f"{stem}.pb.gz", f"{stem}.html"]
     outputs = []
     for name in names:
@@ -147,10 +147,10 @@ def _target_word(args: argparse.Namespace) -> str:
 @contextmanager
 def _demo() -> Iterator[int]:
     """The demo service, built and running: its process id."""
-    from agent.demo.build import build_demo, cache_directory
+    from agent.demo.build import build_demo, default_cache
     from agent.demo.service import DemoService
 
-    with DemoService(build_demo(cache_directory())) as service:
+    with DemoService(build_demo(default_cache(), lambda text: _tell([text]))) as service:
         yield service.pid
 
 

@@ -5,7 +5,7 @@
 #define GOROSCOPE_LINUX_BPF_COMMON_H
 
 enum { BPF_LD, BPF_LDX, BPF_ST, BPF_STX, BPF_ALU, BPF_JMP, BPF_RET, BPF_MISC };
-#define BPF_CLASS(code) ((code)&7)
+#define BPF_CLASS(code) ((code) & 7)
 
 enum { BPF_W = 0, BPF_H = 1 << 3, BPF_B = 2 << 3 };
 #define BPF_SIZE(code) ((code) & (3 << 3))
