@@ -6,10 +6,11 @@ import shutil
 import textwrap
 
 from agent import __version__
-from agent.cli.output import emit, printable
+from agent.cli.output import emit
 from agent.doctor.checks import examine
 from agent.doctor.machine import Machine
 from agent.doctor.result import Result, Status
+from exporters.text import printable
 
 _MARKS = {Status.OK: "✓", Status.WARN: "!", Status.FAIL: "✗"}
 

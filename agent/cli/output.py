@@ -1,11 +1,9 @@
-"""Standard output as a place that can fail, and names that are safe to print."""
+"""Standard output as a place that can fail."""
 
 import os
 import sys
 
 from agent.errors import OutputError
-
-_VISIBLE_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 def emit(text: str) -> None:
@@ -24,11 +22,6 @@ def emit(text: str) -> None:
         raise OutputError(
             f"Standard output could not be written: {error.strerror}.", "Free space or send it elsewhere."
         ) from error
-
-
-def printable(name: str) -> str:
-    r"""A name from a binary with control characters as \xNN, so that it cannot steer the reader's terminal."""
-    return name.translate(_VISIBLE_CONTROLS)
 
 
 def _abandon_stdout() -> None:

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from agent.cli.output import emit, printable
+from agent.cli.output import emit
 from agent.errors import TargetError, UsageError
+from exporters.text import printable
 from profiles.model import Frame, Kind
 from symbolizer.binary import Binary
 from symbolizer.elf.file import ElfError
@@ -40,12 +41,14 @@ class Symbolize:
             kind, frames = binary.symbolize(address)
             known += bool(frames)
             emit(render(address, kind, frames))
+        if binary.go_error:
+            print(f"goroscope: {args.file}: Go's tables are not used: {printable(binary.go_error)}", file=sys.stderr)
         return 0 if known else 1
 
 
 def _open(path: Path) -> Binary:
     try:
-        return Binary.open(path)
+        return Binary.open(str(path), str(path.absolute()))
     except OSError as error:
         raise TargetError(
             f"{path} could not be read: {error.strerror}.", "Check the path and its permissions."
