@@ -73,7 +73,9 @@ def test_a_name_cannot_steer_the_terminal() -> None:
     assert _as_text(1, Kind.NATIVE, (Frame("\x1b[2Jx\n"),)) == "0x1  \\x1b[2Jx\\x0a\n"
 
 
-@pytest.mark.parametrize("word", ["", "0x", "xyz", "-5", "1_000", "\N{FULLWIDTH DIGIT ONE}", "10000000000000000", "f" * 5000])
+@pytest.mark.parametrize(
+    "word", ["", "0x", "xyz", "-5", "1_000", "\N{FULLWIDTH DIGIT ONE}", "10000000000000000", "f" * 5000]
+)
 def test_what_is_no_address_is_a_usage_error(program, capsys, word: str) -> None:
     assert cli.main(["symbolize", str(program[0]), "--", word]) == 2
     error = capsys.readouterr().err
