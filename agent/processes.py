@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agent.spaces import AddressSpace, Region, SpaceReader
 from bpf.abi import Event, EventKind
 from bpf.tables import GoThreads, ProcessMapping, ProcessTable, RowTables
-from symbolizer.binary import Binary
+from symbolizer.binary import Binary, FileKey
 from symbolizer.go.layout import GoRuntimeLayout
 from symbolizer.unwind.gopclntab import go_unwind_table
 from symbolizer.unwind.rows import UnwindTable
@@ -69,7 +69,7 @@ class Processes:
         self._table = table
         self._rows = rows
         self._builder = RowBuilder()
-        self._of_file: dict[int, _Rows] = {}
+        self._of_file: dict[FileKey, _Rows] = {}
         self._misses: dict[int, int] = {}
         self.spaces: dict[int, AddressSpace] = {}
         self.latest: dict[int, AddressSpace] = {}
@@ -125,11 +125,11 @@ class Processes:
 
     def _rows_of(self, binary: Binary | None) -> _Rows | None:
         """The walker's table of a file; asks for it at first sight. None where frame pointers are the rule."""
-        if binary is None or binary.go is None:
+        if binary is None or binary.key is None or binary.go is None:
             return None
-        rows = self._of_file.get(id(binary))
+        rows = self._of_file.get(binary.key)
         if rows is None:
-            rows = self._of_file[id(binary)] = _Rows(binary)
+            rows = self._of_file[binary.key] = _Rows(binary)
             self._builder.ask(rows)
         return rows
 

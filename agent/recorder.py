@@ -13,7 +13,7 @@ from agent.doctor.result import Status
 from agent.errors import MachineError, TargetError
 from agent.pipeline import Pipeline
 from agent.processes import Processes
-from agent.procfs.process import command_name
+from agent.procfs.process import command_name, stolen_seconds
 from agent.spaces import SpaceReader
 from bpf import causes
 from bpf.abi import Target, Want
@@ -30,6 +30,8 @@ _ROWS_PATIENCE = 5.0
 """How long the start of sampling may wait for the unwind rows of processes named on the command line."""
 _POLL_SECONDS = 1.0
 _ROWS_POLL_SECONDS = 0.05
+_KEPT = frozenset({"stack_ring_full", "event_ring_full", "processes_full"})
+"""Losses that leave the sample in the profile, in part or as a placeholder."""
 SAMPLES = ValueType("samples", "count")
 CPU = ValueType("cpu", "nanoseconds")
 
@@ -82,6 +84,7 @@ class Recorder:
         self._started_ns = 0
         self._started = 0.0
         self._elapsed = 0.0
+        self._stolen = 0.0
         self.samples = 0
         self._cpus_sampled = 0
         try:
@@ -124,6 +127,7 @@ class Recorder:
         self._cpus_sampled = timers.cpus
         self._started_ns = time.time_ns()
         self._started = time.monotonic()
+        self._stolen = stolen_seconds(wanted.proc_root)
         timers.enable()
 
     def _aim(self, programs: Programs, processes: Processes) -> None:
@@ -185,6 +189,7 @@ class Recorder:
             return
         attached.timers.disable()
         self._elapsed = time.monotonic() - self._started
+        self._stolen = stolen_seconds(self._wanted.proc_root) - self._stolen
         for event in attached.capture.wait(0):
             attached.processes.handle(event)
         for _ in range(2):
@@ -196,10 +201,13 @@ class Recorder:
     def profile(self, version: str, target: str) -> Profile:
         """The profile of everything recorded, with CPU time beside the samples."""
         period = 1_000_000_000 // self._wanted.hertz
+        lost = dict(self._pipeline.losses)
+        stolen = int(self._stolen * self._wanted.hertz)
+        lost["missed_ticks"] = max(0, lost["missed_ticks"] - stolen)
         losses = tuple(
-            Loss(cause.name, cause.sentence, self._pipeline.losses[cause.name], cause.name != "stack_ring_full")
+            Loss(cause.name, cause.sentence, lost[cause.name], cause.name not in _KEPT)
             for cause in causes.losses()
-            if self._pipeline.losses[cause.name]
+            if lost[cause.name]
         )
         metadata = Metadata(
             start_ns=self._started_ns,
@@ -212,6 +220,7 @@ class Recorder:
             kernel=os.uname().release,
             target=target,
             losses=losses,
+            comments=(f"the hypervisor took {self._stolen:.2f} s of CPU time",) if stolen else (),
         )
         return with_cpu_time(self._builder.build(metadata), period)
 

@@ -2,6 +2,7 @@
 
 import os
 from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from agent.procfs.maps import MemoryMap, read_maps
 from agent.procfs.process import command_name, container_id, namespace_pid
 from profiles.model import Mapping
 from symbolizer.binary import Binary
-from symbolizer.files import FileCache
+from symbolizer.files import FileCache, FileUnavailableError, candidates
 from symbolizer.perfmap import PerfMap
 
 VDSO = "[vdso]"
@@ -90,9 +91,9 @@ class SpaceReader:
         if one.path == VDSO:
             binary = self._read_vdso(tgid, one)
         elif one.inode:
-            base = self._proc / str(tgid)
-            candidates = [f"{base}/map_files/{one.start:x}-{one.end:x}", f"{base}/root{one.path}"]
-            binary = self._files.open(candidates, one.path, one.device, one.inode)
+            where = candidates(str(self._proc), tgid, one.start, one.end, one.path)
+            with suppress(FileUnavailableError):
+                binary = self._files.open(where, one.path, one.device, one.inode)
         if binary is None:
             return Region(one.start, one.end, 0, one.path)
         vaddr = binary.vaddr_of(one.offset)

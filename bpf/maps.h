@@ -16,7 +16,7 @@
  *   events      ring buffer of struct event            EVENT_RING   64 KiB
  *   losses      per-CPU array, LOSS id -> u64          16           small
  *   scratch     per-CPU array -> struct scratch        1            4 KiB a CPU
- *   last_tick   per-CPU array -> u64 boot ns           1            small
+ *   last_tick   per-CPU array -> struct tick           1            small
  *   unread      per-CPU array -> u64 bytes             1            small
  *   programs    program array for the tail calls       2            small
  *
@@ -36,6 +36,13 @@ struct sample {
     struct stack_head head;
     u64 frames[2 * (MAX_FRAMES + 1)];
     u64 words[WINDOW_WORDS];
+};
+
+/* The timer of a CPU: it fires at start + n * period, or late. */
+struct tick {
+    u64 start; /* monotonic ns of a tick; 0: none yet */
+    u64 index; /* n of the last tick */
+    u64 taken; /* ticks thought missed at the last one, of a target */
 };
 
 /* bcc compiles large array members slowly, and cannot describe sizeof: values are declared as bytes and cast. */
@@ -75,7 +82,7 @@ BPF_RINGBUF_OUTPUT(stacks, STACK_RING_PAGES);
 BPF_RINGBUF_OUTPUT(events, EVENT_RING_PAGES);
 BPF_PERCPU_ARRAY(losses, u64, 16);
 BPF_PERCPU_ARRAY(scratch, struct sample_bytes, 1);
-BPF_PERCPU_ARRAY(last_tick, u64, 1);
+BPF_PERCPU_ARRAY(last_tick, struct tick, 1);
 BPF_PERCPU_ARRAY(unread, u64, 1);
 BPF_PROG_ARRAY(programs, 2);
 

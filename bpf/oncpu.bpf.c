@@ -20,16 +20,28 @@ struct bpf_perf_event_data { /* include/uapi/linux/bpf_perf_event.h */
     u64 addr;
 };
 
-/* How many timer ticks never came, told by the time since the last one on this CPU. */
-static inline u64 missed_ticks(u64 period) {
+/* Counts the ticks that never came while a target ran, told by the time. A tick that is more than half a period late
+ * looks like a missed one until the next, which then comes on time: that takes it back. */
+static inline void count_missed_ticks(u64 period, int target) {
     int zero = 0;
-    u64 *last = last_tick.lookup(&zero);
-    if (!last || !period)
-        return 0;
+    struct tick *tick = last_tick.lookup(&zero);
+    if (!tick || !period)
+        return;
     u64 now = bpf_ktime_get_ns();
-    u64 gap = *last ? now - *last + period / 2 : 0;
-    *last = now;
-    return gap >= 2 * period ? gap / period - 1 : 0;
+    u64 index = (now - tick->start + period / 2) / period;
+    s64 missed = index - tick->index - 1;
+    if (!tick->start || missed * period > 1000000000UL) { /* the timer was off meanwhile */
+        tick->start = now;
+        index = missed = 0;
+    }
+    tick->index = index;
+    if (missed > 0 && !target)
+        missed = 0;
+    if (missed < 0)
+        missed = tick->taken ? -1 : 0;
+    tick->taken = missed > 0;
+    if (missed)
+        lost(LOSS_missed_ticks, missed);
 }
 
 static inline int is_target(struct config *wanted, u32 tgid) {
@@ -92,13 +104,12 @@ int on_tick(struct bpf_perf_event_data *ctx) {
     struct config *wanted = config.lookup(&zero);
     if (!wanted)
         return 0;
-    u64 missed = missed_ticks(wanted->period_ns);
     u64 id = bpf_get_current_pid_tgid();
     u32 tgid = id >> 32;
-    if (!tgid || !is_target(wanted, tgid)) /* tgid 0 is the idle task */
+    int target = tgid && is_target(wanted, tgid); /* tgid 0 is the idle task */
+    count_missed_ticks(wanted->period_ns, target);
+    if (!target)
         return 0;
-    if (missed)
-        lost(LOSS_missed_ticks, missed);
     struct sample *sample = (void *)scratch.lookup(&zero);
     if (!sample)
         return 0;
