@@ -35,7 +35,7 @@ def check_bcc(machine: Machine) -> Result:
     """Import bcc under the distribution's Python, as the loader does. Takes up to half a second."""
     python = machine.distribution_python()
     remedy = f"Install it: {install_command(machine)}."
-    if not python.exists():
+    if not machine.has("usr/bin/python3"):
         return fail(_NAME, f"The distribution's Python, {python}, is missing, and bcc is bound to it.", remedy)
     ran = machine.run([str(python), "-I", "-c", _LOOK], _TIMEOUT_S)
     found = _decode(ran.output)

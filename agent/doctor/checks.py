@@ -144,7 +144,7 @@ def check_python(machine: Machine) -> Result:
 def check_tracefs(machine: Machine) -> Result:
     """Wanted by tracepoints and kprobes only; profiling by the CPU clock does without."""
     name = "tracefs"
-    if any((machine.root / path / "events").is_dir() for path in ("sys/kernel/tracing", "sys/kernel/debug/tracing")):
+    if any(machine.has(f"{path}/events") for path in ("sys/kernel/tracing", "sys/kernel/debug/tracing")):
         return ok(name, "mounted")
     return warn(
         name,

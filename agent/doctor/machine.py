@@ -76,6 +76,13 @@ class Machine:
         except OSError:
             return None
 
+    def has(self, path: str) -> bool:
+        """Whether there is something at a path below the root, as far as we may see."""
+        try:
+            return (self.root / path).exists()
+        except OSError:
+            return False
+
     def number(self, path: str) -> int | None:
         """The whole number that a small file below the root holds, None without one."""
         try:

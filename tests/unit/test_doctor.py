@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,6 +154,19 @@ def test_memlock_matters_only_where_maps_count_by_it_and_it_cannot_be_raised(mac
     assert findings(replace(machine, unlocked_map=lambda: errno.EPERM)) == {"memlock": "warn"}
     capabilities(machine.root, ALL)
     assert findings(replace(machine, unlocked_map=lambda: errno.EPERM)) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take its own right to read away")
+def test_a_machine_that_shows_nothing_is_reported_and_no_exception(machine: Machine) -> None:
+    machine.root.chmod(0o700)
+    os.seteuid(65534)
+    try:
+        found = findings(machine)
+    finally:
+        os.seteuid(0)
+    assert {"capabilities": "fail", "BTF": "fail", "PID namespace": "fail", "bcc": "fail", "tracefs": "warn"} == {
+        name: found[name] for name in ("capabilities", "BTF", "PID namespace", "bcc", "tracefs")
+    }
 
 
 def test_an_old_python_is_found(machine: Machine) -> None:
