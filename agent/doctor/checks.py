@@ -197,6 +197,8 @@ def check_memlock(machine: Machine) -> Result:
     code = machine.unlocked_map()
     if code == 0:
         return ok(name, "this kernel does not count BPF maps by it")
+    if machine.bpf_map() != 0:
+        return warn(name, "It cannot be told whether it matters while bpf() is refused.", "Put bpf() right first.")
     limit = next(
         (
             line.split()[3]

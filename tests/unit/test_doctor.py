@@ -152,6 +152,8 @@ def test_memlock_matters_only_where_maps_count_by_it_and_it_cannot_be_raised(mac
     capabilities(machine.root, ALL ^ 1 << CAP_SYS_RESOURCE)
     assert findings(machine) == {}
     assert findings(replace(machine, unlocked_map=lambda: errno.EPERM)) == {"memlock": "warn"}
+    refused = replace(machine, unlocked_map=lambda: errno.EPERM, bpf_map=lambda: errno.EPERM)
+    assert "while bpf() is refused" in checks.check_memlock(refused).cause
     capabilities(machine.root, ALL)
     assert findings(replace(machine, unlocked_map=lambda: errno.EPERM)) == {}
 
@@ -164,9 +166,8 @@ def test_a_machine_that_shows_nothing_is_reported_and_no_exception(machine: Mach
         found = findings(machine)
     finally:
         os.seteuid(0)
-    assert {"capabilities": "fail", "BTF": "fail", "PID namespace": "fail", "bcc": "fail", "tracefs": "warn"} == {
-        name: found[name] for name in ("capabilities", "BTF", "PID namespace", "bcc", "tracefs")
-    }
+    expected = {"capabilities": "fail", "BTF": "fail", "PID namespace": "fail", "bcc": "fail", "tracefs": "warn"}
+    assert {name: found[name] for name in expected} == expected
 
 
 def test_an_old_python_is_found(machine: Machine) -> None:
