@@ -36,10 +36,11 @@ FUNCDATA_INL_TREE = 3
 
 _HEADER = struct.Struct("<IBBBBQQQQQQQQ")
 _FUNC = struct.Struct("<IiiIIIIIIiBBBB")
+_STACK = struct.Struct("<16xI21xB")
 _U32 = struct.Struct("<I")
 _MAX_CACHED_STRINGS = 1 << 16
 _MAX_CACHED_TABLES = 1 << 13
-_MAX_CACHED_PAIRS = 1 << 18
+_MAX_CACHED_PAIRS = 1 << 19
 _CHECKED_FUNCTIONS = 64
 
 
@@ -114,6 +115,15 @@ class Pclntab:
         at = self._functions + self._records[index]
         try:
             return Func._make((*_FUNC.unpack_from(self.data, at), at))
+        except struct.error as error:
+            raise GoError("A Go function record lies outside the file.") from error
+
+    def stack_tables(self) -> Iterator[tuple[int, int]]:
+        """(pcsp, flag) of every function, in order. Raises GoError if a record lies outside the file."""
+        read, base = _STACK.unpack_from, self._functions
+        try:
+            for record in self._records[: self.count]:
+                yield read(self.data, base + record)
         except struct.error as error:
             raise GoError("A Go function record lies outside the file.") from error
 

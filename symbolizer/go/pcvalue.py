@@ -8,14 +8,17 @@ in the first pair.
 import mmap
 from array import array
 from bisect import bisect_right
+from collections.abc import Iterator
+from operator import length_hint
 
 from symbolizer.go.errors import GoError
-from symbolizer.go.varint import uvarint
 
 MAX_PAIRS = 1 << 20
 """Of one table. The largest functions of the Go compiler itself have some 50,000."""
-_CHUNK = 4096
-_LONGEST_PAIR = 10
+_FIRST_CHUNK, _CHUNK = 256, 4096
+"""Bytes decoded at once: most tables fit in the first."""
+_CONTINUED = bytes(range(0x80, 0x100))
+_ZIGZAG = tuple(-(number >> 1) - 1 if number & 1 else number >> 1 for number in range(0x80))
 
 
 class PcValues:
@@ -52,37 +55,62 @@ class PcValues:
 
     def _decode(self, target: int) -> None:
         """Decode pairs up to the one that covers the code offset `target`, at most a chunk of bytes."""
-        chunk = self._data[self._position : min(self._position + _CHUNK, self._limit)]
-        ends, values = [], []
+        size = _CHUNK if self._ends else _FIRST_CHUNK
+        chunk = self._data[self._position : min(self._position + size, self._limit)]
+        chunk = chunk[: _whole_pairs(chunk) or 1]  # or 1: the end of the last table of all
+        ends: list[int] = []
+        values: list[int] = []
+        add_end, add_value = ends.append, values.append
         pc, value = (self._ends[-1], self._values[-1]) if self._ends else (0, -1)
-        first, position, quantum = not self._ends, 0, self._quantum
-        # What is near the end of a chunk is left to the next; at the end of the table area it must fit.
-        safe = len(chunk) - _LONGEST_PAIR if self._position + len(chunk) < self._limit else len(chunk)
+        may_be_zero, quantum = not self._ends, self._quantum
+        varints = iter(chunk)
         try:
-            while pc <= target and position < safe:
-                delta = chunk[position]
-                if delta == 0 and not first:
-                    self._ended = True
+            for delta in varints:
+                if delta < 0x80:
+                    if not delta and not may_be_zero:
+                        self._ended = True
+                        break
+                    value += _ZIGZAG[delta]
+                else:
+                    delta = _longer(delta, varints)  # noqa: PLW2901 -- this loop is where time is spent
+                    value += -(delta >> 1) - 1 if delta & 1 else delta >> 1
+                length = next(varints)
+                pc += (length if length < 0x80 else _longer(length, varints)) * quantum
+                may_be_zero = False
+                add_end(pc)
+                add_value(value)
+                if pc > target:
                     break
-                position += 1
-                if delta >= 0x80:
-                    delta, position = uvarint(chunk, position - 1)
-                length = chunk[position]
-                position += 1
-                if length >= 0x80:
-                    length, position = uvarint(chunk, position - 1)
-                value += -(delta >> 1) - 1 if delta & 1 else delta >> 1
-                pc += length * quantum
-                first = False
-                ends.append(pc)
-                values.append(value)
             self._ends.extend(ends)
             self._values.extend(values)
-        except (IndexError, OverflowError, GoError) as error:
+            used = len(chunk) - length_hint(varints)
+        except (StopIteration, OverflowError):
+            used = 0
+        self._position += used
+        if not used or len(self._ends) > MAX_PAIRS:
             self._ended = True
             del self._ends[:], self._values[:]
-            raise GoError("A Go pc-value table is damaged.") from error
-        if (not position and not self._ended) or len(self._ends) > MAX_PAIRS:
-            self._ended = True
-            raise GoError("A Go pc-value table has no end.")
-        self._position += position
+            raise GoError("A Go pc-value table is damaged.")
+
+
+def _whole_pairs(chunk: bytes) -> int:
+    """How many bytes of a chunk, which begins with a pair, hold whole pairs of varints."""
+    end = len(chunk)
+    while end and chunk[end - 1] >= 0x80:
+        end -= 1
+    if end and len(chunk.translate(None, _CONTINUED)) % 2:
+        end -= 1
+        while end and chunk[end - 1] >= 0x80:
+            end -= 1
+    return end
+
+
+def _longer(low: int, rest: Iterator[int]) -> int:
+    """The varint whose first byte is `low`, its further bytes taken from `rest`; cut to 35 bits."""
+    value = low & 0x7F
+    for shift in (7, 14, 21, 28):
+        byte = next(rest)
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+    return value
