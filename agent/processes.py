@@ -1,75 +1,27 @@
 """Follows the processes being sampled: their address spaces for the symbolizer, their tables for the walker."""
 
 import os
-import queue
-import threading
-from dataclasses import dataclass
 
+from agent.rows import RowBuilder
 from agent.spaces import AddressSpace, Region, SpaceReader
 from bpf.abi import Event, EventKind
 from bpf.tables import GoThreads, ProcessMapping, ProcessTable, RowTables
-from symbolizer.binary import Binary, FileKey
 from symbolizer.go.layout import GoRuntimeLayout
-from symbolizer.unwind.gopclntab import go_unwind_table
-from symbolizer.unwind.rows import UnwindTable
 
 _KEPT_EXITED = 4096
 _REFRESH_BACKOFF = 64
 """How often at most a process that keeps naming unmapped addresses is read again (a power of two)."""
 
 
-@dataclass(slots=True)
-class _Rows:
-    """The walker's table of one file: 0 until its rows are placed."""
-
-    binary: Binary
-    table: int = 0
-
-
-class RowBuilder:
-    """Makes unwind rows in a thread of its own, off the sampling path."""
-
-    def __init__(self) -> None:
-        """Start the thread; it ends with the program."""
-        self._wanted: queue.SimpleQueue[_Rows | None] = queue.SimpleQueue()
-        self._ready: queue.SimpleQueue[tuple[_Rows, UnwindTable | None]] = queue.SimpleQueue()
-        self.pending = 0
-        threading.Thread(target=self._run, name="unwind-rows", daemon=True).start()
-
-    def ask(self, rows: _Rows) -> None:
-        """Have the rows of a file made."""
-        self.pending += 1
-        self._wanted.put(rows)
-
-    def _run(self) -> None:
-        while (rows := self._wanted.get()) is not None:
-            go = rows.binary.go
-            self._ready.put((rows, go_unwind_table(go) if go is not None else None))
-
-    def finished(self, timeout: float = 0.0) -> tuple[_Rows, UnwindTable | None] | None:
-        """What has been made since, one at a time; None when there is nothing within the time."""
-        try:
-            made = self._ready.get(timeout=timeout) if timeout else self._ready.get_nowait()
-        except queue.Empty:
-            return None
-        self.pending -= 1
-        return made
-
-    def close(self) -> None:
-        """End the thread after what it is doing."""
-        self._wanted.put(None)
-
-
 class Processes:
     """All processes seen. `spaces` has their address spaces, those that ended lately included."""
 
-    def __init__(self, reader: SpaceReader, table: ProcessTable, rows: RowTables) -> None:
+    def __init__(self, reader: SpaceReader, builder: RowBuilder, table: ProcessTable, rows: RowTables) -> None:
         """Nothing is known yet; the kernel side tells of processes by events."""
         self._reader = reader
+        self._builder = builder
         self._table = table
         self._rows = rows
-        self._builder = RowBuilder()
-        self._of_file: dict[FileKey, _Rows] = {}
         self._misses: dict[int, int] = {}
         self.spaces: dict[int, AddressSpace] = {}
         self.latest: dict[int, AddressSpace] = {}
@@ -114,7 +66,7 @@ class Processes:
             return  # it has been replaced by an exec meanwhile
         mappings, go = [], None
         for region in space.regions:
-            rows = self._rows_of(region.binary)
+            rows = self._builder.rows_of(region.binary)
             mappings.append(
                 ProcessMapping(region.start, region.end, region.bias, rows.table if rows else 0, rows is not None)
             )
@@ -122,16 +74,6 @@ class Processes:
                 go = go_threads(region.binary.go.runtime_layout(), region, space.tgid)
         if mappings and not self._table.set(space.tgid, space.id, mappings, go):
             self.refused += 1
-
-    def _rows_of(self, binary: Binary | None) -> _Rows | None:
-        """The walker's table of a file; asks for it at first sight. None where frame pointers are the rule."""
-        if binary is None or binary.key is None or binary.go is None:
-            return None
-        rows = self._of_file.get(binary.key)
-        if rows is None:
-            rows = self._of_file[binary.key] = _Rows(binary)
-            self._builder.ask(rows)
-        return rows
 
     def place_rows(self, timeout: float = 0.0) -> None:
         """Hand rows that have been made to the walker, waiting up to `timeout` seconds for each that is pending."""
@@ -150,7 +92,7 @@ class Processes:
     @property
     def pending(self) -> bool:
         """Whether rows are being made."""
-        return self._builder.pending > 0
+        return self._builder.pending
 
     def settle(self) -> None:
         """After a window: allow reuse of table space, and forget processes that ended long ago."""
@@ -162,10 +104,6 @@ class Processes:
             if gone is not None and self.latest.get(gone.tgid) is gone:
                 del self.latest[gone.tgid]
         del self._exited[:-_KEPT_EXITED]
-
-    def close(self) -> None:
-        """End the row builder."""
-        self._builder.close()
 
 
 def go_threads(layout: GoRuntimeLayout | None, region: Region, tgid: int) -> GoThreads | None:

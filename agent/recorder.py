@@ -14,6 +14,7 @@ from agent.errors import MachineError, TargetError
 from agent.pipeline import Pipeline
 from agent.processes import Processes
 from agent.procfs.process import command_name, stolen_seconds
+from agent.rows import RowBuilder
 from agent.spaces import SpaceReader
 from bpf import causes
 from bpf.abi import Target, Want
@@ -47,6 +48,8 @@ class Wanted:
     kernel: bool = True
     per_thread: bool = False
     window_seconds: float = WINDOW_SECONDS
+    program: str = ""
+    """A program that is about to be executed, so that its rows are ready when it begins."""
     proc_root: Path = field(default=Path("/proc"))
 
     @property
@@ -91,6 +94,9 @@ class Recorder:
             self._loading = Loading(sizes_for(wanted.hertz, self._cpus, wanted.window_seconds), self._cpus)
         except LoadError as error:
             raise load_error(error) from error
+        self._reader = SpaceReader(FileCache(), wanted.proc_root)
+        self._rows = RowBuilder()
+        self._prepare()
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -99,6 +105,14 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         """Give everything back."""
         self.close()
+
+    def _prepare(self) -> None:
+        """Have the rows of what will be sampled made while the programs are being loaded."""
+        for pid in self._wanted.pids:
+            for region in self._reader.read(0, pid).regions:
+                self._rows.rows_of(region.binary)
+        if self._wanted.program:
+            self._rows.rows_of(self._reader.program(self._wanted.program))
 
     def start(self) -> None:
         """Attach, with the tables of the target processes in place, and begin sampling. Raises GoroscopeError."""
@@ -109,8 +123,7 @@ class Recorder:
         wanted = self._wanted
         try:
             capture = Capture(programs, wanted.target, wanted.flags, wanted.hertz, self._cpus)
-            reader = SpaceReader(FileCache(), wanted.proc_root)
-            processes = Processes(reader, ProcessTable(programs.maps), RowTables(programs.maps))
+            processes = Processes(self._reader, self._rows, ProcessTable(programs.maps), RowTables(programs.maps))
             self._aim(programs, processes)
             tracepoints = ProcessTracepoints(programs.programs)
             timers = CpuTimers(programs.programs["on_tick"], wanted.hertz)
@@ -226,13 +239,13 @@ class Recorder:
 
     def close(self) -> None:
         """Detach and unload."""
+        self._rows.close()
         attached, self._attached = self._attached, None
         if attached is None:
             self._loading.cancel()
             return
         attached.timers.close()
         attached.tracepoints.close()
-        attached.processes.close()
         attached.capture.close()
         attached.programs.close()
 

@@ -10,7 +10,7 @@ from agent.procfs.maps import MemoryMap, read_maps
 from agent.procfs.process import command_name, container_id, namespace_pid
 from profiles.model import Mapping
 from symbolizer.binary import Binary
-from symbolizer.files import FileCache, FileUnavailableError, candidates
+from symbolizer.files import Candidate, FileCache, FileUnavailableError, candidates
 from symbolizer.perfmap import PerfMap
 
 VDSO = "[vdso]"
@@ -85,6 +85,12 @@ class SpaceReader:
         space.locations.clear()
         if any(region.binary is None for region in space.regions):
             space.perf_map = PerfMap.read(str(self._proc), space.tgid, namespace_pid(space.tgid, self._proc))
+
+    def program(self, path: str) -> Binary | None:
+        """The binary of a program on our own disk, or None; it is the one found later in processes that run it."""
+        with suppress(FileUnavailableError):
+            return self._files.open((Candidate(path, exact=True),), path)
+        return None
 
     def _region(self, tgid: int, one: MemoryMap) -> Region:
         binary = None

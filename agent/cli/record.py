@@ -1,6 +1,7 @@
 """`goroscope record`: profile a process, a container, a command or the whole node, and write the profile."""
 
 import argparse
+import shutil
 import signal
 import sys
 import tempfile
@@ -168,6 +169,7 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
         user=not args.kernel,
         kernel=not args.user,
         per_thread=args.per_thread,
+        program=(shutil.which(args.program[0]) or "") if args.program else "",
     )
     with Recorder(wanted) as recorder, _interruptible() as interrupted:
         recorder.start()
