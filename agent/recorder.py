@@ -29,7 +29,7 @@ from symbolizer.kernel import KernelSymbols
 WINDOW_SECONDS = 10.0
 _ROWS_PATIENCE = 5.0
 """How long the start of sampling may wait for the unwind rows of processes named on the command line."""
-_POLL_SECONDS = 1.0
+_POLL_SECONDS = 0.5
 _ROWS_POLL_SECONDS = 0.05
 _KEPT = frozenset({"stack_ring_full", "event_ring_full", "processes_full"})
 """Losses that leave the sample in the profile, in part or as a placeholder."""
@@ -177,15 +177,14 @@ class Recorder:
         while True:
             now = time.monotonic()
             if (end is not None and now >= end) or not tick(now - self._started):
-                return
-            until = min(window_end, end or window_end) - now
-            pause = _ROWS_POLL_SECONDS if attached.processes.pending else _POLL_SECONDS
-            for event in attached.capture.wait(min(until, pause)):
-                attached.processes.handle(event)
-            attached.processes.place_rows()
-            if time.monotonic() >= window_end or attached.capture.filling_up:
+                return  # what is left is taken by stop(), after sampling has ended
+            if now >= window_end or attached.capture.filling_up:
                 self._drain()
                 window_end = time.monotonic() + self._wanted.window_seconds
+            pause = _ROWS_POLL_SECONDS if attached.processes.pending else _POLL_SECONDS
+            for event in attached.capture.wait(min(window_end, end or window_end, now + pause) - now):
+                attached.processes.handle(event)
+            attached.processes.place_rows()
 
     def _drain(self) -> None:
         attached = self._attached

@@ -121,7 +121,7 @@ int walk(struct bpf_perf_event_data *ctx) {
     struct process *process = processes.lookup(&tgid);
     if (!process || process->space != sample->head.space) {
         sample->head.stop = STOP_new_process;
-        goto done;
+        goto count;
     }
     u32 known = process->flags & MAPPINGS_KNOWN;
     u64 mcall = process->mcall, morestack = process->morestack;
@@ -229,7 +229,7 @@ int walk(struct bpf_perf_event_data *ctx) {
         cfa += plus + (plt << 3);
         if (rule_index == 0 && !bp)
             goto done;
-        if ((cfa & 7) || (cfa <= sp && !(table & GO_CODE))) {
+        if ((cfa & 7) || (cfa <= sp && known && !(table & GO_CODE))) {
             sample->head.stop = STOP_bad_frame;
             goto done;
         }
@@ -256,6 +256,9 @@ int walk(struct bpf_perf_event_data *ctx) {
     if (passes <= MAX_FRAMES / FRAMES_PER_PASS)
         programs.call(ctx, PROGRAM_WALK);
 done:
+    if (!known) /* a frameless leaf would have lost its caller without a trace */
+        sample->head.stop = STOP_new_process;
+count:
     programs.call(ctx, PROGRAM_COUNT);
     lost(LOSS_tail_call_failed, 1);
     return 0;
