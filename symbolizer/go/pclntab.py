@@ -11,11 +11,11 @@ import operator
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from symbolizer.go.errors import GoError
-from symbolizer.go.pcvalue import PcValues
+from symbolizer.go.pcvalue import PcValues, whole_table
 
 HEADER_SIZE = 72
 MAGIC_120 = 0xFFFFFFF1
@@ -163,7 +163,8 @@ class Pclntab:
             return -1
         values = self._tables.get(table)
         if values is None:
-            values = self._tables[table] = self.values(table)
+            values = PcValues(self.data, self._values + table, self._functions, self.quantum)
+            self._tables[table] = values
         before = len(values)
         result = values.at(pc)
         self._decoded += len(values) - before
@@ -172,9 +173,9 @@ class Pclntab:
             self._decoded = 0
         return result
 
-    def values(self, table: int) -> PcValues:
-        """The pc-value table at an offset, not kept."""
-        return PcValues(self.data, self._values + table, self._functions, self.quantum)
+    def pairs(self, table: int) -> tuple[Sequence[int], Sequence[int]]:
+        """All of a pc-value table, not kept: the code offsets at which values end, and the values. Raises GoError."""
+        return whole_table(self.data, self._values + table, self._functions, self.quantum)
 
     def named(self, names: Collection[str]) -> Iterator[tuple[str, int]]:
         """(name, index) of every function that bears one of the names exactly, by address."""

@@ -8,7 +8,7 @@ in the first pair.
 import mmap
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import length_hint
 
 from symbolizer.go.errors import GoError
@@ -17,6 +17,7 @@ MAX_PAIRS = 1 << 20
 """Of one table. The largest functions of the Go compiler itself have some 50,000."""
 _FIRST_CHUNK, _CHUNK = 256, 4096
 """Bytes decoded at once: most tables fit in the first."""
+_EVERYTHING = 1 << 64
 _CONTINUED = bytes(range(0x80, 0x100))
 _ZIGZAG = tuple(-(number >> 1) - 1 if number & 1 else number >> 1 for number in range(0x80))
 
@@ -47,50 +48,73 @@ class PcValues:
         index = bisect_right(self._ends, pc)
         return self._values[index] if index < len(self._values) else -1
 
-    def pairs(self) -> tuple["array[int]", "array[int]"]:
-        """All of the table: the code offsets at which values end, and the values. Raises GoError."""
-        while not self._ended:
-            self._decode(1 << 32)
-        return self._ends, self._values
-
     def _decode(self, target: int) -> None:
         """Decode pairs up to the one that covers the code offset `target`, at most a chunk of bytes."""
         size = _CHUNK if self._ends else _FIRST_CHUNK
         chunk = self._data[self._position : min(self._position + size, self._limit)]
-        chunk = chunk[: _whole_pairs(chunk) or 1]  # or 1: the end of the last table of all
-        ends: list[int] = []
-        values: list[int] = []
-        add_end, add_value = ends.append, values.append
-        pc, value = (self._ends[-1], self._values[-1]) if self._ends else (0, -1)
-        may_be_zero, quantum = not self._ends, self._quantum
-        varints = iter(chunk)
+        last = (self._ends[-1], self._values[-1]) if self._ends else None
+        ends, values, used, self._ended = _decode(chunk, last, target, self._quantum)
         try:
-            for delta in varints:
-                if delta < 0x80:
-                    if not delta and not may_be_zero:
-                        self._ended = True
-                        break
-                    value += _ZIGZAG[delta]
-                else:
-                    delta = _longer(delta, varints)  # noqa: PLW2901 -- this loop is where time is spent
-                    value += -(delta >> 1) - 1 if delta & 1 else delta >> 1
-                length = next(varints)
-                pc += (length if length < 0x80 else _longer(length, varints)) * quantum
-                may_be_zero = False
-                add_end(pc)
-                add_value(value)
-                if pc > target:
-                    break
             self._ends.extend(ends)
             self._values.extend(values)
-            used = len(chunk) - length_hint(varints)
-        except (StopIteration, OverflowError):
+        except OverflowError:
             used = 0
         self._position += used
         if not used or len(self._ends) > MAX_PAIRS:
             self._ended = True
             del self._ends[:], self._values[:]
             raise GoError("A Go pc-value table is damaged.")
+
+    def rest(self) -> tuple[Sequence[int], Sequence[int]]:
+        """All of the table: the code offsets at which values end, and the values. Raises GoError."""
+        while not self._ended:
+            self._decode(_EVERYTHING)
+        return self._ends, self._values
+
+
+def whole_table(
+    data: "mmap.mmap | bytes", position: int, limit: int, quantum: int
+) -> tuple[Sequence[int], Sequence[int]]:
+    """All of the table at a file offset: the code offsets at which values end, and the values. Raises GoError."""
+    chunk = data[position : min(position + _FIRST_CHUNK, limit)]
+    ends, values, _, ended = _decode(chunk, None, _EVERYTHING, quantum)
+    return (ends, values) if ended else PcValues(data, position, limit, quantum).rest()
+
+
+def _decode(
+    chunk: bytes, last: tuple[int, int] | None, target: int, quantum: int
+) -> tuple[list[int], list[int], int, bool]:
+    """Decode the pairs at the beginning of a chunk that follow the pair `last` (its end, its value).
+
+    Stops behind the pair that covers the code offset `target`, at the end of the table, or of the chunk.
+    Returns the ends, the values, how many bytes were used (0: damaged), and whether the table ended.
+    """
+    ends: list[int] = []
+    values: list[int] = []
+    add_end, add_value = ends.append, values.append
+    pc, value = last or (0, -1)
+    may_be_zero = last is None
+    varints = iter(chunk)
+    try:
+        for delta in varints:
+            if delta < 0x80:
+                if not delta and not may_be_zero:
+                    return ends, values, len(chunk) - length_hint(varints), True
+                value += _ZIGZAG[delta]
+            else:
+                delta = _longer(delta, varints)  # noqa: PLW2901 -- this loop is where time is spent
+                value += -(delta >> 1) - 1 if delta & 1 else delta >> 1
+            length = next(varints)
+            pc += (length if length < 0x80 else _longer(length, varints)) * quantum
+            may_be_zero = False
+            add_end(pc)
+            add_value(value)
+            if pc > target:
+                break
+        used = len(chunk) - length_hint(varints)
+    except StopIteration:
+        used = _whole_pairs(chunk)
+    return ends, values, used, False
 
 
 def _whole_pairs(chunk: bytes) -> int:

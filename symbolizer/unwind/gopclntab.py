@@ -8,7 +8,6 @@ goes by, and by name (runtime/asm_amd64.s, sys_linux_amd64.s, time_linux_amd64.s
 """
 
 import re
-from collections.abc import Iterator
 
 from symbolizer.go.binary import GoBinary
 from symbolizer.go.errors import GoError
@@ -52,14 +51,21 @@ def go_unwind_table(program: GoBinary) -> UnwindTable:
     """
     rules = _Rules(program)
     pages = PageWriter(program.text_range[0])
-    entries, text = program.table.entries, program.text
-    start = text + entries[0]
-    for index, spans in enumerate(rules.of_functions(), 1):
-        end = text + entries[index]
+    table, text = program.table, program.text
+    shared = {0: rules.frame_pointer}
+    start = text + table.entries[0]
+    for index, (pcsp, flag) in enumerate(table.stack_tables()):
+        if flag & _FLAGS:
+            spans = rules.of_assembly(table.function(index))
+        elif pcsp in shared:
+            spans = shared[pcsp]
+        else:
+            spans = shared[pcsp] = rules.of_compiled(pcsp)
         if spans is rules.signal:
             # The handler's return address is the first byte of this function, and callers are looked up one
             # byte before their return address: the rule must begin in the padding.
             start -= rules.is_padding(start - 1)
+        end = text + table.entries[index + 1]
         pages.add(start, end, spans)
         start = end
     try:
@@ -69,7 +75,7 @@ def go_unwind_table(program: GoBinary) -> UnwindTable:
 
 
 class _Rules:
-    """The rules of each function, as spans. Functions with the same pcsp table share them."""
+    """The rules of each function, as spans."""
 
     def __init__(self, program: GoBinary) -> None:
         self._program = program
@@ -88,19 +94,6 @@ class _Rules:
         offset = self._program.elf.offset_of(vaddr)
         return offset is not None and self._program.elf.data[offset] == _INT3
 
-    def of_functions(self) -> Iterator[Spans]:
-        """The spans of every function, in the order of the table."""
-        table = self._program.table
-        shared: dict[int, Spans] = {0: self.frame_pointer}
-        for index, (pcsp, flag) in enumerate(table.stack_tables()):
-            if flag & _FLAGS:
-                yield self._of_assembly(table.function(index))
-                continue
-            spans = shared.get(pcsp)
-            if spans is None:
-                spans = shared[pcsp] = self._of_compiled(pcsp)
-            yield spans
-
     def _index(self, rule: Rule) -> int:
         index = self._indexes.setdefault(rule, len(self._indexes))
         if index >= _MAX_RULES:
@@ -111,9 +104,10 @@ class _Rules:
         """The rule where rsp is `delta` below its value on entry."""
         return self._index(Rule(RuleKind.RSP, delta + 8, -16 if saved else 0)) if delta >= 0 else 0
 
-    def _of_compiled(self, pcsp: int) -> Spans:
+    def of_compiled(self, pcsp: int) -> Spans:
+        """The spans of compiled code with a pcsp table."""
         try:
-            ends, deltas = self._program.table.values(pcsp).pairs()
+            ends, deltas = self._program.table.pairs(pcsp)
         except GoError:
             return self.frame_pointer
         known = self._by_delta
@@ -121,7 +115,7 @@ class _Rules:
             known[delta] = self._stack_pointer(delta, saved=delta >= 8)
         return [start << 16 | known[delta] for start, delta in zip((0, *ends), deltas, strict=False)]
 
-    def _of_assembly(self, func: Func) -> Spans:
+    def of_assembly(self, func: Func) -> Spans:
         """The spans of a function with a flag: hand-written, or at the end of a stack."""
         name = self._program.table.name(func.name)
         if name in _SIGNAL_RETURN:
@@ -145,7 +139,7 @@ class _Rules:
 
     def _pieces(self, func: Func) -> list[tuple[int, int, int]]:
         """(start, end, delta) of a function's pcsp table."""
-        ends, deltas = self._program.table.values(func.pcsp).pairs()
+        ends, deltas = self._program.table.pairs(func.pcsp)
         return list(zip((0, *ends), ends, deltas, strict=False))
 
     def _by_code(self, func: Func, code: bytes) -> Spans:
