@@ -13,7 +13,7 @@ from agent.doctor.result import Status
 from agent.errors import MachineError, TargetError
 from agent.pipeline import Pipeline
 from agent.processes import Processes
-from agent.procfs.process import command_name, stolen_seconds
+from agent.procfs.process import command_name
 from agent.rows import RowBuilder
 from agent.spaces import SpaceReader
 from bpf import causes
@@ -31,8 +31,10 @@ _ROWS_PATIENCE = 5.0
 """How long the start of sampling may wait for the unwind rows of processes named on the command line."""
 _POLL_SECONDS = 0.5
 _ROWS_POLL_SECONDS = 0.05
-_KEPT = frozenset({"stack_ring_full", "event_ring_full", "processes_full"})
-"""Losses that leave the sample in the profile, in part or as a placeholder."""
+_NOT_MISSING = frozenset({"stack_ring_full", "event_ring_full", "processes_full", "missed_ticks"})
+"""Losses that leave the counts right: the sample is there as a placeholder or in part, or, for ticks that the timer
+missed, the time was not the target's: the kernel does not account it to any task (measured: counted samples equal
+rate * CPU time with and without missed ticks)."""
 SAMPLES = ValueType("samples", "count")
 CPU = ValueType("cpu", "nanoseconds")
 
@@ -87,7 +89,6 @@ class Recorder:
         self._started_ns = 0
         self._started = 0.0
         self._elapsed = 0.0
-        self._stolen = 0.0
         self.samples = 0
         self._cpus_sampled = 0
         try:
@@ -140,7 +141,6 @@ class Recorder:
         self._cpus_sampled = timers.cpus
         self._started_ns = time.time_ns()
         self._started = time.monotonic()
-        self._stolen = stolen_seconds(wanted.proc_root)
         timers.enable()
 
     def _aim(self, programs: Programs, processes: Processes) -> None:
@@ -185,14 +185,14 @@ class Recorder:
             for event in attached.capture.wait(min(window_end, end or window_end, now + pause) - now):
                 attached.processes.handle(event)
             attached.processes.place_rows()
+            attached.timers.follow()
+            self._cpus_sampled = max(self._cpus_sampled, attached.timers.cpus)
 
     def _drain(self) -> None:
         attached = self._attached
         assert attached is not None
         self.samples += self._pipeline.add(attached.capture.rotate())
         attached.processes.settle()
-        attached.timers.follow()
-        self._cpus_sampled = max(self._cpus_sampled, attached.timers.cpus)
 
     def stop(self) -> None:
         """End sampling and take what is left in both count maps."""
@@ -201,7 +201,6 @@ class Recorder:
             return
         attached.timers.disable()
         self._elapsed = time.monotonic() - self._started
-        self._stolen = stolen_seconds(self._wanted.proc_root) - self._stolen
         for event in attached.capture.wait(0):
             attached.processes.handle(event)
         for _ in range(2):
@@ -213,11 +212,9 @@ class Recorder:
     def profile(self, version: str, target: str) -> Profile:
         """The profile of everything recorded, with CPU time beside the samples."""
         period = 1_000_000_000 // self._wanted.hertz
-        lost = dict(self._pipeline.losses)
-        stolen = int(self._stolen * self._wanted.hertz)
-        lost["missed_ticks"] = max(0, lost["missed_ticks"] - stolen)
+        lost = self._pipeline.losses
         losses = tuple(
-            Loss(cause.name, cause.sentence, lost[cause.name], cause.name not in _KEPT)
+            Loss(cause.name, cause.sentence, lost[cause.name], cause.name not in _NOT_MISSING)
             for cause in causes.losses()
             if lost[cause.name]
         )
@@ -232,7 +229,6 @@ class Recorder:
             kernel=os.uname().release,
             target=target,
             losses=losses,
-            comments=(f"the hypervisor took {self._stolen:.2f} s of CPU time",) if stolen else (),
         )
         return with_cpu_time(self._builder.build(metadata), period)
 

@@ -12,7 +12,7 @@
     LOSS(3, event_ring_full, "the event ring buffer was full: a process is known later (counted in events)")           \
     LOSS(4, processes_full, "the process table was full: the stack is walked by frame pointers only")                  \
     LOSS(5, tail_call_failed, "a program of the chain was not there: the sample is missing")                           \
-    LOSS(6, missed_ticks, "the timer came late (interrupts off, or the virtual machine paused): the sample is missing")
+    LOSS(6, missed_ticks, "the timer did not fire in time (interrupts off, or the virtual machine not running)")
 
 #define STOPS(STOP)                                                                                                    \
     STOP(0, complete, "the outermost frame was reached")                                                               \

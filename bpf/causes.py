@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_ENTRY = re.compile(r'\b(LOSS|STOP)\((\d+), (\w+), "([^"]*)"\)')
+_ENTRY = re.compile(r'\b(LOSS|STOP)\((\d+), (\w+),[\s\\\\]+"([^"]*)"\)')
 
 
 @dataclass(frozen=True, slots=True)

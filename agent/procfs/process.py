@@ -1,6 +1,5 @@
 """What /proc says of a process besides its mappings: names, cgroup, namespaces."""
 
-import os
 import re
 from pathlib import Path
 
@@ -42,12 +41,6 @@ def container_of(cgroup_file: str) -> str:
 def container_id(pid: int, proc_root: Path = Path("/proc")) -> str:
     """The id of the container a process runs in, or empty."""
     return container_of(read_small(proc_root / str(pid) / "cgroup"))
-
-
-def stolen_seconds(proc_root: Path = Path("/proc")) -> float:
-    """CPU time, all CPUs together, that a hypervisor has taken since boot: timers could not fire in it (proc_stat)."""
-    fields = read_small(proc_root / "stat").split("\n", 1)[0].split()
-    return int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 and fields[8].isdigit() else 0.0
 
 
 def namespace_pid(pid: int, proc_root: Path = Path("/proc")) -> int:
