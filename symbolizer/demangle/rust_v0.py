@@ -21,6 +21,7 @@ _BASIC_TYPES = {
     "u": "()", "v": "...", "x": "i64", "y": "u64", "z": "!",
 }  # fmt: skip
 _PATH_TAGS = frozenset("CMXYNI")
+_EXPRESSIONS = frozenset("eRQATV")
 
 
 def demangle_rust_v0(name: str) -> str:
@@ -282,7 +283,13 @@ class _Printer:
         return True
 
     def const(self) -> None:
-        """A constant of a generic argument."""
+        """A constant of a generic argument; expressions stand in braces there."""
+        expression = self.reader.peek() in _EXPRESSIONS and not self.reader.rest().startswith("Re")
+        self._print("{" if expression else "")
+        self._inner_const()
+        self._print("}" if expression else "")
+
+    def _inner_const(self) -> None:
         self._nested(self._const)
 
     def _const(self) -> None:
@@ -298,14 +305,14 @@ class _Printer:
                 self._print(string_text(reader.hexadecimal()))
             case "R" | "Q" as tag:
                 self._print("&" if tag == "R" else "&mut ")
-                self.const()
+                self._inner_const()
             case "A":
                 self._print("[")
-                self._list(self.const)
+                self._list(self._inner_const)
                 self._print("]")
             case "T":
                 self._print("(")
-                self._print(",)" if self._list(self.const) == 1 else ")")
+                self._print(",)" if self._list(self._inner_const) == 1 else ")")
             case "V":
                 self._value()
             case tag:
@@ -314,11 +321,11 @@ class _Printer:
 
     def _value(self) -> None:
         """A value of a structure or variant: without fields, with numbered or with named ones."""
-        kind = self.reader.next()
         self.path(in_value=True)
+        kind = self.reader.next()
         if kind == "T":
             self._print("(")
-            self._list(self.const)
+            self._list(self._inner_const)
             self._print(")")
         elif kind == "S":
             self._print(" { ")
@@ -329,4 +336,4 @@ class _Printer:
 
     def _field(self) -> None:
         self._print(f"{self.reader.identifier().name}: ")
-        self.const()
+        self._inner_const()
