@@ -114,7 +114,6 @@ int on_tick(struct bpf_perf_event_data *ctx) {
     if (!sample)
         return 0;
     sample->window = 0;
-    sample->mapping = 0;
     sample->passes = 0;
     sample->caller = 0;
     sample->by_row = 0;

@@ -124,6 +124,8 @@ int walk(struct bpf_perf_event_data *ctx) {
         goto count;
     }
     u32 known = process->flags & MAPPINGS_KNOWN;
+    if (!sample->passes) /* never another process's: without PIE all have their code at the same addresses */
+        sample->mapping = process->first;
     u64 mcall = process->mcall, morestack = process->morestack;
     u32 mcall_size = process->mcall_size, morestack_size = process->morestack_size;
 
