@@ -19,23 +19,11 @@ MAX_SIZE = 64 << 20
 MAX_ENTRIES = 1 << 18
 """Lines that are kept, the first of the file; about 20 bytes each, and the names."""
 MAX_NAME = 1024
-MAX_STATUS = 64 << 10
 _CHUNK = 1 << 20
 _MAX_LINE = 2048
 _CACHED_FRAMES = 16384
 _LINE = re.compile(rb"^(?:0x)?([0-9a-fA-F]{1,16}) (?:0x)?([0-9a-fA-F]{1,16}) ([^\n]{1,%d})" % MAX_NAME, re.MULTILINE)
 _LAST = (1 << 64) - 1
-_NSPID = re.compile(rb"^NSpid:(?:\s+\d+)*\s+(\d{1,10})$", re.MULTILINE)
-
-
-def namespace_pid(proc_root: str, pid: int) -> int:
-    """The number of a process in its own (innermost) PID namespace; `pid` itself where that is not told."""
-    try:
-        with open(f"{proc_root}/{pid}/status", "rb") as file:
-            match = _NSPID.search(file.read(MAX_STATUS))
-    except OSError:
-        return pid
-    return int(match[1]) if match else pid
 
 
 class PerfMap:

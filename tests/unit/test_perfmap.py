@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from profiles.model import Frame
 from symbolizer import perfmap
-from symbolizer.perfmap import MAX_NAME, PerfMap, namespace_pid
+from symbolizer.perfmap import MAX_NAME, PerfMap
 
 
 @pytest.fixture
@@ -95,21 +95,6 @@ def test_missing_file_fifo_and_folder_are_no_map(written):
     written.path.unlink()
     written.path.mkdir()
     assert PerfMap.read(written.root, 42, 7) is None
-
-
-def test_pid_of_the_innermost_namespace_is_the_last_one(tmp_path):
-    (tmp_path / "42").mkdir()
-    for status, expected in (
-        (b"Name:\tx\nNSpid:\t42\t9\t7\nNSpgid:\t1\n", 7),
-        (b"NSpid:\t42\n", 42),
-        (b"Name:\tNSpid:\t1\t2\nPid:\t42\n", 42),
-        (b"NSpid:\t99999999999999999999\n", 42),
-        (b"\xff\xfe", 42),
-    ):
-        (tmp_path / "42/status").write_bytes(status)
-        assert namespace_pid(str(tmp_path), 42) == expected
-    assert namespace_pid(str(tmp_path), 43) == 43
-    assert namespace_pid("/proc", os.getpid()) > 0
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

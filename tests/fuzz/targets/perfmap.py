@@ -1,9 +1,9 @@
-"""/tmp/perf-PID.map and the status file of a hostile process."""
+"""/tmp/perf-PID.map of a hostile process."""
 
 import tempfile
 from pathlib import Path
 
-from symbolizer.perfmap import PerfMap, namespace_pid
+from symbolizer.perfmap import PerfMap
 
 NAME = "perfmap"
 _FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-perfmap-")
@@ -16,14 +16,11 @@ def seeds() -> list[bytes]:
     return [
         b"1000 10 f\n1008 100 name with spaces\n0x2000 0x10 g\n1000 8 later\n",
         b"7f0000001000 ffff a\xff\n7f0000000000 ffffffffffffffff all\n\n",
-        b"Name:\tnode\nNSpid:\t42\t7\n",
     ]
 
 
 def run(data: bytes) -> None:
     _MAP.write_bytes(data)
-    (_PROCESS / "status").write_bytes(data)
-    namespace_pid(_FOLDER.name, 1)
     found = PerfMap.read(_FOLDER.name, 1, 1)
     for address in (0, 0x1000, 0x1008, 0x2001, 0x7F0000001000, (1 << 64) - 1):
         if found:
