@@ -4,9 +4,11 @@ import tempfile
 from pathlib import Path
 
 from symbolizer.kernel import KernelSymbols
+from tests.support.memoryfile import MemoryFile
 
 NAME = "kallsyms"
 _FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-kallsyms-")
+_FILE = MemoryFile(Path(_FOLDER.name, "kallsyms"))
 
 
 def seeds() -> list[bytes]:
@@ -18,7 +20,7 @@ def seeds() -> list[bytes]:
 
 
 def run(data: bytes) -> None:
-    Path(_FOLDER.name, "kallsyms").write_bytes(data)
+    _FILE.write(data)
     symbols = KernelSymbols.read(_FOLDER.name)
     for address in (0, 0xFFFFFFFF81000000, 0xFFFFFFFF8100001F, 0xFFFFFFFFC0200000, (1 << 64) - 1):
         symbols.symbolize(address)

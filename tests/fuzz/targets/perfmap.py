@@ -4,12 +4,11 @@ import tempfile
 from pathlib import Path
 
 from symbolizer.perfmap import PerfMap
+from tests.support.memoryfile import MemoryFile
 
 NAME = "perfmap"
 _FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-perfmap-")
-_PROCESS = Path(_FOLDER.name, "1")
-_MAP = _PROCESS / "root/tmp/perf-1.map"
-_MAP.parent.mkdir(parents=True)
+_MAP = MemoryFile(Path(_FOLDER.name, "1/root/tmp/perf-1.map"))
 
 
 def seeds() -> list[bytes]:
@@ -20,7 +19,7 @@ def seeds() -> list[bytes]:
 
 
 def run(data: bytes) -> None:
-    _MAP.write_bytes(data)
+    _MAP.write(data)
     found = PerfMap.read(_FOLDER.name, 1, 1)
     for address in (0, 0x1000, 0x1008, 0x2001, 0x7F0000001000, (1 << 64) - 1):
         if found:
