@@ -48,6 +48,7 @@ class GoRuntimeLayout:
     g_goid: int | None
     mcall: Range | None
     morestack: Range | None
+    mstart: Range | None
     goexit: Range | None
     sigtramp: Range | None
     systemstack: Range | None
@@ -61,7 +62,7 @@ class _Program(Protocol):
     def function_ranges(self, names: tuple[str, ...]) -> dict[str, Range]: ...
 
 
-_FUNCTIONS = ("mcall", "morestack", "goexit", "sigtramp", "systemstack", "asmcgocall")
+_FUNCTIONS = ("mcall", "morestack", "mstart", "goexit", "sigtramp", "systemstack", "asmcgocall")
 
 
 def runtime_layout(program: _Program) -> GoRuntimeLayout:
@@ -93,6 +94,7 @@ def runtime_layout(program: _Program) -> GoRuntimeLayout:
         g_goid=goid if known else None,
         mcall=ranges.get("runtime.mcall"),
         morestack=ranges.get("runtime.morestack"),
+        mstart=ranges.get("runtime.mstart"),
         goexit=ranges.get("runtime.goexit"),
         sigtramp=ranges.get("runtime.sigtramp"),
         systemstack=ranges.get("runtime.systemstack"),

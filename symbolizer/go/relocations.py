@@ -5,7 +5,9 @@ leave the link-time value in place as well, which is only a courtesy: where it i
 R_X86_64_RELATIVE relocation says the same. Source: System V ABI, x86-64 supplement, `Elf64_Rela`.
 """
 
+import mmap
 import struct
+from collections.abc import Iterator
 from functools import cached_property
 
 from symbolizer.elf.file import PF_W, ElfFile
@@ -33,28 +35,28 @@ class RelocatedWords:
     def word(self, vaddr: int) -> int:
         """The word at a file virtual address. Raises GoError where the file has none."""
         offset = self._elf.offset_of(vaddr)
-        if offset is None or offset + 8 > len(self._elf.data):
+        if offset is None or offset + 8 > len(self._elf.data) or vaddr >= 1 << 64:
             raise GoError("The Go module data points outside the file.")
         value = int(_U64.unpack_from(self._elf.data, offset)[0])
         return value or self._addend(vaddr)
 
-    def find(self, value: int) -> list[int]:
-        """The file virtual addresses, 8-aligned and writable, of words that hold a value; at most _MAX_HITS."""
+    def find(self, value: int) -> Iterator[int]:
+        """The file virtual addresses, 8-aligned, of writable words that hold a value; those relocated to it last."""
+        if value >= 1 << 64:
+            return
         pattern, data = _U64.pack(value), self._elf.data
-        hits: list[int] = []
         for load in self._elf.loads:
-            if not load.flags & PF_W:
-                continue
-            at, limit = load.offset, min(load.offset + load.filesz, len(data))
-            while at < limit and len(hits) < _MAX_HITS:
-                at = data.find(pattern, at, limit)
-                if at < 0:
-                    break
-                vaddr = at - load.offset + load.vaddr
-                if vaddr % 8 == 0:
-                    hits.append(vaddr)
-                at += 1
-        return hits or self._relocated_to(pattern)
+            if load.flags & PF_W:
+                for at in _occurrences(data, pattern, load.offset, load.offset + load.filesz):
+                    vaddr = at - load.offset + load.vaddr
+                    if vaddr % 8 == 0:
+                        yield vaddr
+        start, end = self._table
+        for at in _occurrences(data, pattern, start, end):
+            if (at - start) % _RELA_SIZE == 16:
+                place, info, _ = _RELA.unpack_from(data, at - 16)
+                if info == _R_X86_64_RELATIVE:
+                    yield place
 
     @cached_property
     def _table(self) -> tuple[int, int]:
@@ -72,25 +74,22 @@ class RelocatedWords:
             return 0, 0
         return start, min(start + entries.get(_DT_RELASZ, 0), len(self._elf.data))
 
-    def _relocated_to(self, addend: bytes) -> list[int]:
-        start, end = self._table
-        hits: list[int] = []
-        at = start
-        while at < end and len(hits) < _MAX_HITS:
-            at = self._elf.data.find(addend, at, end)
-            if at < 0:
-                break
-            if (at - start) % _RELA_SIZE == 16:
-                place, info, _ = _RELA.unpack_from(self._elf.data, at - 16)
-                if info == _R_X86_64_RELATIVE:
-                    hits.append(place)
-            at += 1
-        return hits
-
     def _addend(self, vaddr: int) -> int:
         start, end = self._table
         pattern = _RELA.pack(vaddr, _R_X86_64_RELATIVE, 0)[:16]
-        at = self._elf.data.find(pattern, start, end)
-        while at >= 0 and (at - start) % _RELA_SIZE:
-            at = self._elf.data.find(pattern, at + 1, end)
-        return int(_U64.unpack_from(self._elf.data, at + 16)[0]) if 0 <= at <= end - _RELA_SIZE else 0
+        for at in _occurrences(self._elf.data, pattern, start, end):
+            if (at - start) % _RELA_SIZE == 0 and at + _RELA_SIZE <= end:
+                return int(_U64.unpack_from(self._elf.data, at + 16)[0])
+        return 0
+
+
+def _occurrences(data: "mmap.mmap | bytes", pattern: bytes, start: int, end: int) -> Iterator[int]:
+    """The offsets of a pattern within a part of the data, the first _MAX_HITS."""
+    at = start
+    end = min(end, len(data))
+    for _ in range(_MAX_HITS):
+        at = data.find(pattern, at, end) if at < end else -1
+        if at < 0:
+            return
+        yield at
+        at += 1

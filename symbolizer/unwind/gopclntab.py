@@ -39,7 +39,7 @@ _STORE_RBP = b"\x48\x89\x6c\x24"
 """mov [rsp + disp8], rbp: five bytes with the displacement"""
 _LOAD_SP = re.compile(rb"[\x48\x49]\x8b[\x60-\x63\x65-\x67]\x38")
 """mov rsp, [register + 56]: the switch to the stack in some g.sched.sp"""
-_INT3 = 0xCC
+_INT3 = b"\xcc"
 _CODE_SIZE = 1024
 _MAX_RULES = 1 << 16
 
@@ -92,7 +92,7 @@ class _Rules:
     def is_padding(self, vaddr: int) -> bool:
         """Whether the byte at an address is one that the linker puts between functions."""
         offset = self._program.elf.offset_of(vaddr)
-        return offset is not None and self._program.elf.data[offset] == _INT3
+        return offset is not None and self._program.elf.data[offset : offset + 1] == _INT3
 
     def _index(self, rule: Rule) -> int:
         index = self._indexes.setdefault(rule, len(self._indexes))

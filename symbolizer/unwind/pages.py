@@ -8,8 +8,8 @@ from symbolizer.unwind.rows import PAGE_SHIFT, Rule, UnwindTable
 MAX_ROWS = 1 << 24
 """Rows of one table, 64 MiB. A program of 220 MB has 1.4 million."""
 
-_PAGE_SIZE = 1 << PAGE_SHIFT
-_LOW = _PAGE_SIZE - 1
+_LOW = (1 << PAGE_SHIFT) - 1
+_NONE = -1
 
 Spans = list[int]
 """Of one function: offset from its start << 16 | index of the rule from there on; ascending, the first at 0."""
@@ -24,9 +24,9 @@ class PageWriter:
     def __init__(self, first: int) -> None:
         """`first` is the file virtual address of the first function."""
         self._first_page = self._page = first >> PAGE_SHIFT
-        self._rows = array("I", [0])
+        self._rows = array("I", [0] if first & _LOW else [])
         self._starts = array("I", [0])
-        self._rule = 0
+        self._rule = 0 if first & _LOW else _NONE
         self._end = first
 
     def add(self, start: int, end: int, spans: Spans) -> None:
@@ -56,6 +56,8 @@ class PageWriter:
     def _add_across(self, start: int, end: int, spans: Spans) -> None:
         """Add a function that leaves the current page, or whose spans reach beyond it or repeat offsets."""
         spans = [offset << 16 | rule for offset, rule in {span >> 16: span & 0xFFFF for span in spans}.items()]
+        if len(self._rows) + (end - start >> PAGE_SHIFT) + len(spans) > MAX_ROWS:
+            raise OverflowError
         position, done = start, int(spans[0] & 0xFFFF == self._rule)
         while position < end:
             page = position >> PAGE_SHIFT
@@ -65,7 +67,7 @@ class PageWriter:
             upto = bisect_left(spans, (limit - start) << 16, done)
             if upto > done:
                 base = (start - (page << PAGE_SHIFT)) << 16
-                if spans[done] + base < 1 << 16:
+                if spans[done] + base < 1 << 16 and len(self._rows) > self._starts[-1]:
                     self._rows.pop()  # the inherited rule: this page begins with one of its own
                 self._rows.extend([base + span for span in spans[done:upto]])
                 self._rule = spans[upto - 1] & 0xFFFF
@@ -74,8 +76,6 @@ class PageWriter:
 
     def _open(self, page: int) -> None:
         """Begin a page, and those before it that are missing, with the rule in force."""
-        if len(self._rows) > MAX_ROWS or page - self._first_page > MAX_ROWS:
-            raise OverflowError
         for _ in range(page - self._page):
             self._starts.append(len(self._rows))
             self._rows.append(self._rule)
