@@ -121,6 +121,7 @@ def go_threads(layout: GoRuntimeLayout | None, region: Region, tgid: int) -> GoT
     return GoThreads(
         mcall=placed(layout.mcall),
         morestack=placed(layout.morestack),
+        mstart=placed(layout.mstart),
         tls=tls if tls is not None and known else 0,
         g_m=layout.g_m or 0,
         m_curg=layout.m_curg or 0,

@@ -62,8 +62,10 @@ struct process {
     u64 stale_ns;      /* when user space was last asked to read the mappings again */
     u64 mcall;         /* start of runtime.mcall in this process, and its size; 0: not Go */
     u64 morestack;     /* likewise runtime.morestack */
+    u64 mstart;        /* and runtime.mstart */
     u32 mcall_size;
     u32 morestack_size;
+    u32 mstart_size;
     u32 first; /* run of elements in `mappings` */
     u32 count;
     u32 flags;
@@ -74,7 +76,6 @@ struct process {
     u16 sched_pc;
     u16 sched_bp;
     u16 unused;
-    u32 unused2;
 };
 
 enum mapping_table { GO_CODE = 0x80000000 };
@@ -116,7 +117,7 @@ _Static_assert(sizeof(struct config) == 24, "config");
 _Static_assert(sizeof(struct count_key) == 16, "count_key");
 _Static_assert(sizeof(struct stack_head) == 48, "stack_head");
 _Static_assert(sizeof(struct event) == 40, "event");
-_Static_assert(sizeof(struct process) == 72, "process");
+_Static_assert(sizeof(struct process) == 80, "process");
 _Static_assert(sizeof(struct mapping) == 24, "mapping");
 _Static_assert(sizeof(struct table) == 16, "table");
 _Static_assert(sizeof(struct page) == 8, "page");

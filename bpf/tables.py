@@ -161,6 +161,7 @@ class GoThreads:
 
     mcall: tuple[int, int]
     morestack: tuple[int, int]
+    mstart: tuple[int, int]
     tls: int
     g_m: int
     m_curg: int
@@ -192,12 +193,13 @@ class ProcessTable:
         if first is None:
             return False
         self._mappings.update_run(first, b"".join(map(_packed, mappings)))
-        threads = go or GoThreads((0, 0), (0, 0), 0, 0, 0, 0, 0, 0)
+        threads = go or GoThreads((0, 0), (0, 0), (0, 0), 0, 0, 0, 0, 0, 0)
+        ranges = (threads.mcall, threads.morestack, threads.mstart)
         value = abi.PROCESS.pack(
-            *(space, 0, threads.mcall[0], threads.morestack[0]),
-            *(threads.mcall[1] - threads.mcall[0], threads.morestack[1] - threads.morestack[0]),
+            *(space, 0, *(start for start, _ in ranges)),
+            *(end - start for start, end in ranges),
             *(first, len(mappings), abi.MAPPINGS_KNOWN, threads.tls),
-            *(threads.g_m, threads.m_curg, threads.sched_sp, threads.sched_pc, threads.sched_bp, 0, 0),
+            *(threads.g_m, threads.m_curg, threads.sched_sp, threads.sched_pc, threads.sched_bp, 0),
         )
         try:
             self._processes.update(tgid, value)

@@ -9,10 +9,11 @@
  * Kernel  5.10
  *
  * A frame's caller is found by the unwind row of its pc (symbolizer.unwind.rows). In Go code only the leaf needs its
- * row: every Go function that calls has set up its frame, so callers go by rbp, which is half the cost. Two places
- * of the Go runtime switch stacks in a way rbp does not tell: runtime.mcall, where the scheduler's stack ends (up
- * to Go 1.24 rbp still leads on into the goroutine that just parked), and runtime.morestack, from which the walk
- * goes on at the registers saved in the current goroutine.
+ * row: every Go function that calls has set up its frame, so callers go by rbp, which is half the cost. Three places
+ * of the Go runtime are such that rbp does not tell: runtime.mstart, where the stack of a thread ends (up to Go 1.24
+ * rbp leads on into the stack of the thread that made it), runtime.mcall, where the scheduler's stack ends (up to Go
+ * 1.24 rbp leads on into the goroutine that just parked), and runtime.morestack, from which the walk goes on at the
+ * registers saved in the current goroutine. A leaf in one of them may be before the switch: that too its row knows.
  */
 enum { RESUMED, NO_GOROUTINE, UNREADABLE };
 
@@ -126,8 +127,8 @@ int walk(struct bpf_perf_event_data *ctx) {
     u32 known = process->flags & MAPPINGS_KNOWN;
     if (!sample->passes) /* never another process's: without PIE all have their code at the same addresses */
         sample->mapping = process->first;
-    u64 mcall = process->mcall, morestack = process->morestack;
-    u32 mcall_size = process->mcall_size, morestack_size = process->morestack_size;
+    u64 mcall = process->mcall, morestack = process->morestack, mstart = process->mstart;
+    u32 mcall_size = process->mcall_size, morestack_size = process->morestack_size, mstart_size = process->mstart_size;
 
 #pragma clang loop unroll(disable)
     for (int i = 0; i < FRAMES_PER_PASS; i++) {
@@ -173,28 +174,23 @@ int walk(struct bpf_perf_event_data *ctx) {
         sample->caller = 1;
         sample->by_row = 0;
 
-        u32 rule_index = 0;
+        u32 rule_index = 0, switched = 0;
         if (table & GO_CODE) {
-            if (lookup - mcall < mcall_size)
-                goto done;
-            if (lookup - morestack < morestack_size) {
-                int resumed = go_on_from_goroutine(sample, process);
-                if (resumed == RESUMED)
-                    continue;
-                if (resumed == UNREADABLE)
-                    sample->head.stop = STOP_no_goroutine;
-                goto done;
-            }
             by_row |= !caller;
-            if (!by_row && !sample->bp)
-                goto done;
+            if (!by_row) {
+                if (lookup - mcall < mcall_size || lookup - mstart < mstart_size)
+                    goto done;
+                switched = lookup - morestack < morestack_size ? RULE_CURG : 0;
+                if (!sample->bp && !switched)
+                    goto done;
+            }
         } else {
             by_row = 1;
         }
         if (by_row && (table & 0xffff))
             rule_index = find_rule(table & 0xffff, lookup - bias);
         struct rule *rule = &all->rule[rule_index & (MAX_RULES - 1)];
-        u32 kind = rule->kind;
+        u32 kind = rule->kind | switched;
         s64 saved = rule->rbp;
         u64 sp = sample->sp, bp = sample->bp;
         if (kind & SPECIAL) {
@@ -209,6 +205,12 @@ int walk(struct bpf_perf_event_data *ctx) {
                 if (!failed)
                     continue;
                 sample->head.stop = STOP_bad_read;
+            } else if ((kind & SPECIAL) == RULE_CURG) {
+                int resumed = go_on_from_goroutine(sample, process);
+                if (resumed == RESUMED)
+                    continue;
+                if (resumed == UNREADABLE)
+                    sample->head.stop = STOP_no_goroutine;
             } else if (kind != RULE_END) {
                 sample->head.stop = STOP_unsupported;
             }

@@ -84,7 +84,7 @@ def runtime_layout(program: _Program) -> GoRuntimeLayout:
         g_m=48,
         m_g0=0,
         m_curg=184 + shift if known else None,
-        m_gsignal=64 + shift if known else None,
+        m_gsignal=72 + shift if known else None,
         g_sched_sp=56 if known else None,
         g_sched_pc=64 if known else None,
         g_sched_bp=96 + shift if known else None,
