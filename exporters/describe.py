@@ -36,9 +36,8 @@ def loss_sentences(metadata: Metadata) -> tuple[str, ...]:
 def loss_sentence(loss: Loss) -> str:
     """Such as "37 samples lost (map-full): The kernel's table of counts was full."."""
     samples = f"{loss.samples:,} sample" + ("s" if loss.samples != 1 else "")
-    return (
-        f"{samples} {'lost' if loss.dropped else 'kept in part'} ({printable(loss.name)}): {printable(loss.sentence)}"
-    )
+    fate = "lost" if loss.dropped else "kept in part"
+    return f"{samples} {fate} ({printable(loss.name)}): {printable(loss.sentence).rstrip('.')}."
 
 
 def comments(metadata: Metadata) -> tuple[str, ...]:

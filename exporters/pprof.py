@@ -5,7 +5,7 @@ Pyroscope) are satisfied, `go tool pprof` all the more. Addresses and mappings a
 """
 
 import gzip
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from exporters.describe import comments
 from exporters.proto import pprof_pb2 as pb
@@ -71,11 +71,11 @@ class _Encoder:
         self._samples()
         self.message.mapping.extend(self._mapping(mapping, use) for mapping, use in self.mappings.items())
         self.message.function.extend(self._function(key, number) for key, number in self.functions.items())
-        self.message.string_table.extend(map(printable, self.strings))
+        self.message.string_table.extend(self.strings)
         return self.message
 
     def _string(self, text: str) -> int:
-        return self.strings.setdefault(text, len(self.strings))
+        return self.strings.setdefault(printable(text), len(self.strings))
 
     def _value_type(self, value_type: ValueType) -> pb.ValueType:
         return pb.ValueType(type=self._string(value_type.type), unit=self._string(value_type.unit))
@@ -104,8 +104,8 @@ class _Encoder:
     def _location(self, number: int, location: Location) -> pb.Location:
         mapping = _mapping_of(location)
         frames = location.frames
-        if mapping is None and not frames:
-            # Some readers drop a location that has neither a mapping nor a line, and shorten the stack.
+        if not frames and (mapping is None or not location.address):
+            # Nobody can symbolize it later, and some readers drop a location with neither address nor line.
             frames = (Frame(UNKNOWN),)
         mapping_id = 0
         if mapping is not None:
@@ -121,7 +121,7 @@ class _Encoder:
 
     def _line(self, frame: Frame) -> pb.Line:
         name = frame.function or frame.system_name or UNKNOWN
-        key = (name, frame.system_name or name, frame.file, frame.start_line)
+        key = (name, frame.system_name, frame.file, frame.start_line)
         function = self.functions.setdefault(key, len(self.functions) + 1)
         return pb.Line(function_id=function, line=_line_number(frame.line))
 
@@ -175,8 +175,9 @@ class _Encoder:
 def _mapping_of(location: Location) -> Mapping | None:
     if location.kind is Kind.MARKER:
         return None
-    if location.mapping is None and location.kind is Kind.KERNEL:
-        return KERNEL_MAPPING
+    if location.kind is Kind.KERNEL:
+        name = location.mapping.filename if location.mapping else ""
+        return replace(KERNEL_MAPPING, filename=name) if name else KERNEL_MAPPING
     return location.mapping
 
 
