@@ -10,10 +10,13 @@ from bpf.abi import RawStack
 from bpf.capture import Count, RawWindow
 from profiles.model import Frame, Kind, Labels, Location, Mapping, ProfileBuilder
 
-_EXACT_CALLERS = frozenset(
-    {"runtime.sigpanic", "runtime.asyncPreempt", "runtime.debugCallV2", "runtime.sigreturn__sigaction", "__restore_rt"}
-)
+_SIGNAL_RETURNS = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn", "__restore_rt"})
+"""A signal handler returns to the first byte of these, which nothing has called."""
+_EXACT_CALLERS = _SIGNAL_RETURNS | {"runtime.sigpanic", "runtime.asyncPreempt", "runtime.debugCallV2"}
 """Functions that were not called but injected: the address above them is the interrupted one, not a return address."""
+_SCHEDULER, _MORESTACK = "runtime.schedule", "runtime.morestack"
+"""Once the scheduler has begun to look for other work, the goroutine above morestack may be another one."""
+_NOTED = _EXACT_CALLERS | {_SCHEDULER, _MORESTACK}
 _MAX_CACHED = 200_000
 """Addresses remembered for one address space, and for the kernel."""
 
@@ -72,7 +75,7 @@ class Pipeline:
         self._known: dict[int, _Known] = {}
         self._labels: dict[tuple[int, int, int], int] = {}
         self._kernel_locations: dict[int, int] = {}
-        self._injected: set[int] = set()
+        self._noted: dict[int, str] = {}
         self._stops = [builder.location(marker(cause.sentence)) for cause in causes.stops()]
         self._losses = [builder.location(marker(cause.sentence)) for cause in causes.losses()]
         self.losses = {cause.name: 0 for cause in causes.losses()}
@@ -128,7 +131,7 @@ class Pipeline:
         if space is None:
             space = AddressSpace(raw.space, raw.tgid, raw.comm, "")
         cache = space.locations
-        exact = True
+        exact, scheduling = True, False
         for address in raw.user:
             key = address * 2 + (not exact)
             index = cache.get(key)
@@ -137,10 +140,14 @@ class Pipeline:
                     cache.clear()
                 index = cache[key] = self._user_location(space, address, exact)
             locations.append(index)
-            exact = index in self._injected
+            noted = self._noted.get(index)
+            if noted == _MORESTACK and scheduling:
+                break
+            exact = noted in _EXACT_CALLERS
+            scheduling |= noted == _SCHEDULER
 
     def _user_location(self, space: AddressSpace, address: int, exact: bool) -> int:
-        lookup = address if exact else address - 1
+        lookup = address if exact or _returns_from_signal(space, address) else address - 1
         region = space.find(lookup)
         if region is None:
             location = Location(Kind.NATIVE, None, lookup)
@@ -152,8 +159,8 @@ class Pipeline:
             name = region.path or "//anon"
             location = Location(Kind.JIT, Mapping(region.start, region.end, 0, name), lookup, frames)
         index = self._builder.location(location)
-        if location.frames and location.frames[-1].function in _EXACT_CALLERS:
-            self._injected.add(index)
+        if location.frames and location.frames[-1].function in _NOTED:
+            self._noted[index] = location.frames[-1].function
         return index
 
     def _kernel_location(self, address: int, leaf: bool) -> int:
@@ -166,3 +173,12 @@ class Pipeline:
             location = Location(Kind.KERNEL, mapping, lookup, self._kernel.symbolize(lookup))
             index = self._kernel_locations[lookup] = self._builder.location(location)
         return index
+
+
+def _returns_from_signal(space: AddressSpace, address: int) -> bool:
+    """Whether a return address is the first byte of a function that ends a signal: one less is another function's."""
+    region = space.find(address) if address % 16 == 0 else None
+    if region is None or region.binary is None:
+        return False
+    _, frames = region.binary.symbolize(address - region.bias)
+    return bool(frames) and frames[-1].function in _SIGNAL_RETURNS
