@@ -52,20 +52,25 @@ def go_build_id(elf: ElfFile) -> str:
 
 
 def _find(elf: ElfFile) -> int | None:
-    """The file offset of the build info: in its section, else in the first writable segment (debug/buildinfo)."""
+    """The file offset of the build info: in its section, else in a writable segment.
+
+    Position-independent programs have two writable segments, the first of them for relocated constants.
+    """
     section = elf.section(".go.buildinfo")
     if section and section.type != SHT_NOBITS:
-        start, size = section.offset, section.size
+        places = [(section.offset, section.size)]
     else:
-        writable = [load for load in elf.loads if load.flags & (PF_W | PF_X) == PF_W]
-        if not writable:
-            return None
-        start, size = writable[0].offset, writable[0].filesz
-    start, limit = min(start, len(elf.data)), min(start + size, len(elf.data))
-    at = elf.data.find(_MAGIC, start, limit)
-    while at >= 0 and (at - start) % _ALIGNMENT and at % _ALIGNMENT:
-        at = elf.data.find(_MAGIC, at + 1, limit)
-    return at if at >= 0 and at + _HEADER <= limit else None
+        places = [(load.offset, load.filesz) for load in elf.loads if load.flags & (PF_W | PF_X) == PF_W]
+    for start, size in places:
+        at, limit = start, min(start + size, len(elf.data))
+        while at + _HEADER < limit:
+            at = elf.data.find(_MAGIC, at, limit - _HEADER)
+            if at < 0:
+                break
+            if (at - start) % _ALIGNMENT == 0 or at % _ALIGNMENT == 0:
+                return at
+            at += 1
+    return None
 
 
 def _go_note(notes: bytes) -> str:

@@ -32,8 +32,8 @@ func worker() {
 		}
 		total += deferred(200)
 		total += onNewStack(40)
-		total += allocate(60)
-		total += systemCalls(60)
+		total += allocate(30)
+		total += systemCalls(12)
 		total += inlinedOuter(400)
 		total += sorted()
 		total += native(4_000)
