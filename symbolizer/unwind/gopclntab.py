@@ -28,6 +28,8 @@ _CROSSED = frozenset(
 """They move rsp to another stack and back, and rbp points into the caller's stack from the fifth byte on."""
 _LEFT_AT_SWITCH = {"runtime.mcall": Rule(RuleKind.END), "runtime.morestack": Rule(RuleKind.CURG)}
 """They leave the goroutine's stack for good, at one instruction; before it they unwind as others do."""
+_FRAMED_BY_CALLER = frozenset({"runtime.duffzero", "runtime.duffcopy"})
+"""Before each call of them rbp is set to a frame made for it below rsp (cmd/internal/obj/x86/asm6.go, `Zcallduff`)."""
 _SIGNAL_RETURN = frozenset({"runtime.sigreturn", "runtime.sigreturn__sigaction"})
 _SIGNAL_HANDLER = "runtime.sigtramp"
 
@@ -120,6 +122,8 @@ class _Rules:
         name = self._program.table.name(func.name)
         if name in _SIGNAL_RETURN:
             return self.signal
+        if name in _FRAMED_BY_CALLER:
+            return self.frame_pointer
         if func.flag & TOP_FRAME and name != _SIGNAL_HANDLER:
             return self.end
         code = self._code(func)
