@@ -122,6 +122,8 @@ def go_threads(layout: GoRuntimeLayout | None, region: Region, tgid: int) -> GoT
         mcall=placed(layout.mcall),
         morestack=placed(layout.morestack),
         mstart=placed(layout.mstart),
+        async_preempt=placed(layout.async_preempt),
+        sigpanic=placed(layout.sigpanic),
         tls=tls if tls is not None and known else 0,
         g_m=layout.g_m or 0,
         m_curg=layout.m_curg or 0,

@@ -61,11 +61,15 @@ struct process {
     u64 space;         /* identity of the address space: boot nanoseconds of its first sighting */
     u64 stale_ns;      /* when user space was last asked to read the mappings again */
     u64 mcall;         /* start of runtime.mcall in this process, and its size; 0: not Go */
-    u64 morestack;     /* likewise runtime.morestack */
-    u64 mstart;        /* and runtime.mstart */
+    u64 morestack;     /* likewise of other functions of the runtime */
+    u64 mstart;
+    u64 async_preempt;
+    u64 sigpanic;
     u32 mcall_size;
     u32 morestack_size;
     u32 mstart_size;
+    u32 async_preempt_size;
+    u32 sigpanic_size;
     u32 first; /* run of elements in `mappings` */
     u32 count;
     u32 flags;
@@ -117,7 +121,7 @@ _Static_assert(sizeof(struct config) == 24, "config");
 _Static_assert(sizeof(struct count_key) == 16, "count_key");
 _Static_assert(sizeof(struct stack_head) == 48, "stack_head");
 _Static_assert(sizeof(struct event) == 40, "event");
-_Static_assert(sizeof(struct process) == 80, "process");
+_Static_assert(sizeof(struct process) == 104, "process");
 _Static_assert(sizeof(struct mapping) == 24, "mapping");
 _Static_assert(sizeof(struct table) == 16, "table");
 _Static_assert(sizeof(struct page) == 8, "page");

@@ -162,6 +162,8 @@ class GoThreads:
     mcall: tuple[int, int]
     morestack: tuple[int, int]
     mstart: tuple[int, int]
+    async_preempt: tuple[int, int]
+    sigpanic: tuple[int, int]
     tls: int
     g_m: int
     m_curg: int
@@ -193,8 +195,8 @@ class ProcessTable:
         if first is None:
             return False
         self._mappings.update_run(first, b"".join(map(_packed, mappings)))
-        threads = go or GoThreads((0, 0), (0, 0), (0, 0), 0, 0, 0, 0, 0, 0)
-        ranges = (threads.mcall, threads.morestack, threads.mstart)
+        threads = go or GoThreads(*[(0, 0)] * 5, 0, 0, 0, 0, 0, 0)
+        ranges = (threads.mcall, threads.morestack, threads.mstart, threads.async_preempt, threads.sigpanic)
         value = abi.PROCESS.pack(
             *(space, 0, *(start for start, _ in ranges)),
             *(end - start for start, end in ranges),

@@ -14,6 +14,7 @@
  * rbp leads on into the stack of the thread that made it), runtime.mcall, where the scheduler's stack ends (up to Go
  * 1.24 rbp leads on into the goroutine that just parked), and runtime.morestack, from which the walk goes on at the
  * registers saved in the current goroutine. A leaf in one of them may be before the switch: that too its row knows.
+ * What is above runtime.asyncPreempt and runtime.sigpanic did not call but was interrupted: it goes by its row.
  */
 enum { RESUMED, NO_GOROUTINE, UNREADABLE };
 
@@ -128,7 +129,9 @@ int walk(struct bpf_perf_event_data *ctx) {
     if (!sample->passes) /* never another process's: without PIE all have their code at the same addresses */
         sample->mapping = process->first;
     u64 mcall = process->mcall, morestack = process->morestack, mstart = process->mstart;
+    u64 async_preempt = process->async_preempt, sigpanic = process->sigpanic;
     u32 mcall_size = process->mcall_size, morestack_size = process->morestack_size, mstart_size = process->mstart_size;
+    u32 async_preempt_size = process->async_preempt_size, sigpanic_size = process->sigpanic_size;
 
 #pragma clang loop unroll(disable)
     for (int i = 0; i < FRAMES_PER_PASS; i++) {
@@ -176,6 +179,8 @@ int walk(struct bpf_perf_event_data *ctx) {
 
         u32 rule_index = 0, switched = 0;
         if (table & GO_CODE) {
+            if (lookup - async_preempt < async_preempt_size || lookup - sigpanic < sigpanic_size)
+                sample->caller = 0;
             by_row |= !caller;
             if (!by_row) {
                 if (lookup - mcall < mcall_size || lookup - mstart < mstart_size)

@@ -49,6 +49,8 @@ class GoRuntimeLayout:
     mcall: Range | None
     morestack: Range | None
     mstart: Range | None
+    async_preempt: Range | None
+    sigpanic: Range | None
     goexit: Range | None
     sigtramp: Range | None
     systemstack: Range | None
@@ -62,7 +64,17 @@ class _Program(Protocol):
     def function_ranges(self, names: tuple[str, ...]) -> dict[str, Range]: ...
 
 
-_FUNCTIONS = ("mcall", "morestack", "mstart", "goexit", "sigtramp", "systemstack", "asmcgocall")
+_FUNCTIONS = (
+    "mcall",
+    "morestack",
+    "mstart",
+    "asyncPreempt",
+    "sigpanic",
+    "goexit",
+    "sigtramp",
+    "systemstack",
+    "asmcgocall",
+)
 
 
 def runtime_layout(program: _Program) -> GoRuntimeLayout:
@@ -95,6 +107,8 @@ def runtime_layout(program: _Program) -> GoRuntimeLayout:
         mcall=ranges.get("runtime.mcall"),
         morestack=ranges.get("runtime.morestack"),
         mstart=ranges.get("runtime.mstart"),
+        async_preempt=ranges.get("runtime.asyncPreempt"),
+        sigpanic=ranges.get("runtime.sigpanic"),
         goexit=ranges.get("runtime.goexit"),
         sigtramp=ranges.get("runtime.sigtramp"),
         systemstack=ranges.get("runtime.systemstack"),
