@@ -44,6 +44,8 @@ _LOAD_SP = re.compile(rb"[\x48\x49]\x8b[\x60-\x63\x65-\x67]\x38")
 _INT3 = b"\xcc"
 _CODE_SIZE = 1024
 _MAX_RULES = 1 << 16
+_MAX_DELTA = 1 << 30
+"""Above any stack; a rule holds 32 bits."""
 
 
 def go_unwind_table(program: GoBinary) -> UnwindTable:
@@ -82,7 +84,7 @@ class _Rules:
     def __init__(self, program: GoBinary) -> None:
         self._program = program
         self._indexes: dict[Rule, int] = {FRAME_POINTER: 0}
-        self._by_delta: dict[int, int] = {}
+        self._by_delta = _ByDelta(self)
         self.frame_pointer: Spans = [0]
         self.end: Spans = [self._index(Rule(RuleKind.END))]
         self.signal: Spans = [self._index(Rule(RuleKind.SIGNAL))]
@@ -102,9 +104,11 @@ class _Rules:
             raise GoError("The stack tables of this Go program have more distinct rules than any real one.")
         return index
 
-    def _stack_pointer(self, delta: int, *, saved: bool) -> int:
+    def stack_pointer(self, delta: int, *, saved: bool) -> int:
         """The rule where rsp is `delta` below its value on entry."""
-        return self._index(Rule(RuleKind.RSP, delta + 8, -16 if saved else 0)) if delta >= 0 else 0
+        if not 0 <= delta <= _MAX_DELTA:
+            return 0
+        return self._index(Rule(RuleKind.RSP, delta + 8, -16 if saved else 0))
 
     def of_compiled(self, pcsp: int) -> Spans:
         """The spans of compiled code with a pcsp table."""
@@ -113,8 +117,6 @@ class _Rules:
         except GoError:
             return self.frame_pointer
         known = self._by_delta
-        for delta in set(deltas).difference(known):
-            known[delta] = self._stack_pointer(delta, saved=delta >= 8)
         return [start << 16 | known[delta] for start, delta in zip((0, *ends), deltas, strict=False)]
 
     def of_assembly(self, func: Func) -> Spans:
@@ -152,9 +154,9 @@ class _Rules:
         saved_from = _saved_from(code, next((start for start, _, delta in pieces if delta >= 8), len(code)))
         spans: Spans = []
         for start, end, delta in pieces:
-            spans.append(start << 16 | self._stack_pointer(delta, saved=delta >= 8 and start >= saved_from))
+            spans.append(start << 16 | self.stack_pointer(delta, saved=delta >= 8 and start >= saved_from))
             if delta >= 8 and start < saved_from < end:
-                spans.append(saved_from << 16 | self._stack_pointer(delta, saved=True))
+                spans.append(saved_from << 16 | self.stack_pointer(delta, saved=True))
         return spans
 
     def _crossed(self, func: Func) -> Spans:
@@ -163,7 +165,7 @@ class _Rules:
         framed = len(_PROLOGUE)
         for start, end, delta in self._pieces(func):
             if delta < 8 or start < framed:
-                spans.append(start << 16 | self._stack_pointer(delta, saved=delta >= 8))
+                spans.append(start << 16 | self.stack_pointer(delta, saved=delta >= 8))
                 start = framed  # noqa: PLW2901 -- what is left of the piece
             if delta >= 8 and start < end:
                 spans.append(start << 16)
@@ -180,6 +182,18 @@ class _Rules:
     def _code(self, func: Func) -> bytes:
         offset = self._program.elf.offset_of(self._program.text + func.entry)
         return self._program.elf.data[offset : offset + _CODE_SIZE] if offset is not None else b""
+
+
+class _ByDelta(dict[int, int]):
+    """The index of the rule of compiled code by the value of pcsp, made when it is first met."""
+
+    def __init__(self, rules: _Rules) -> None:
+        super().__init__()
+        self._rules = rules
+
+    def __missing__(self, delta: int) -> int:
+        index = self[delta] = self._rules.stack_pointer(delta, saved=delta >= 8)
+        return index
 
 
 def _saved_from(code: bytes, grown: int) -> int:
