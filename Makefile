@@ -6,13 +6,13 @@ C_FILES = $(wildcard bpf/*.c bpf/*.h)
 
 # What the tests use of the distribution: bcc for the loader, a C compiler for test programs, gdb as a second
 # opinion, Chromium for the flame graph page. Go comes from wheels.
-PACKAGES := python3 python3-venv python3-bpfcc gcc g++ libc6-dev binutils gdb chromium
+PACKAGES := python3 python3-venv python3-bpfcc gcc g++ libc6-dev binutils gdb chromium fonts-dejavu-core
 
 FUZZ_INPUTS ?= 5000
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
 
-.PHONY: help check test unit lint types format-c fuzz bench fmt lock clean
+.PHONY: help check test unit lint types format-c fuzz bench fmt proto lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -46,6 +46,11 @@ fmt: $(VENV)/dev.stamp ## put everything into its format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES)
+
+proto: ## regenerate the protobuf module, with a generator of its own environment
+	python3 -m venv .cache/proto-venv
+	.cache/proto-venv/bin/pip install --quiet --disable-pip-version-check grpcio-tools==1.76.0
+	PYTHONPATH=. .cache/proto-venv/bin/python -m exporters.proto.generate
 
 lock: $(VENV)/dev.stamp ## take the newest versions that the floors allow into requirements.lock
 	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'

@@ -44,7 +44,7 @@ class Processes:
         elif event.kind is EventKind.STALE:
             self._refresh(event)
         elif event.kind is EventKind.EXIT and event.space in self.spaces:
-            self._table.forget(event.tgid)
+            self._table.exited(event.tgid, event.space)
             self._exited.append(event.space)
 
     def _refresh(self, event: Event) -> None:

@@ -95,7 +95,8 @@ class Recorder:
             self._loading = Loading(sizes_for(wanted.hertz, self._cpus, wanted.window_seconds), self._cpus)
         except LoadError as error:
             raise load_error(error) from error
-        self._reader = SpaceReader(FileCache(), wanted.proc_root)
+        self._files = FileCache()
+        self._reader = SpaceReader(self._files, wanted.proc_root)
         self._rows = RowBuilder()
         self._prepare()
 
@@ -193,6 +194,7 @@ class Recorder:
         assert attached is not None
         self.samples += self._pipeline.add(attached.capture.rotate())
         attached.processes.settle()
+        self._files.trim()
 
     def stop(self) -> None:
         """End sampling and take what is left in both count maps."""

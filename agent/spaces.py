@@ -83,7 +83,9 @@ class SpaceReader:
             return
         space.regions = [self._region(space.tgid, one) for one in maps]
         space.locations.clear()
-        if any(region.binary is None for region in space.regions):
+        if space.perf_map is not None:
+            space.perf_map.refresh()
+        elif any(region.binary is None for region in space.regions):
             space.perf_map = PerfMap.read(str(self._proc), space.tgid, namespace_pid(space.tgid, self._proc))
 
     def program(self, path: str) -> Binary | None:

@@ -34,10 +34,9 @@ def loss_sentences(metadata: Metadata) -> tuple[str, ...]:
 
 
 def loss_sentence(loss: Loss) -> str:
-    """Such as "37 samples lost (map-full): The kernel's table of counts was full."."""
-    samples = f"{loss.samples:,} sample" + ("s" if loss.samples != 1 else "")
-    fate = "lost" if loss.dropped else "kept in part"
-    return f"{samples} {fate} ({printable(loss.name)}): {printable(loss.sentence).rstrip('.')}."
+    """Such as "37 samples lost (counts_full): the count map was full: the sample is missing."."""
+    samples = f"{loss.samples:,} sample{'s' if loss.samples != 1 else ''} lost" if loss.dropped else f"{loss.samples:,}"
+    return f"{samples} ({printable(loss.name)}): {printable(loss.sentence).rstrip('.')}."
 
 
 def comments(metadata: Metadata) -> tuple[str, ...]:

@@ -85,9 +85,9 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Samples that were lost or kept in part, for one cause.
+    """How often something went wrong, for one cause: in samples unless `sentence` says otherwise.
 
-    `dropped` says whether they are missing from the counts (True) or kept with a marker frame (False).
+    `dropped` says whether samples are missing from the counts for it; else they are there, whole or in part.
     """
 
     name: str

@@ -1,6 +1,7 @@
 """`goroscope record`: profile a process, a container, a command or the whole node, and write the profile."""
 
 import argparse
+import resource
 import shutil
 import signal
 import sys
@@ -159,8 +160,11 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
     from agent.doctor.checks import preflight
     from agent.doctor.machine import Machine
     from agent.recorder import Recorder, Wanted
+    from symbolizer.elf.truncation import survive_truncation
 
     preflight(Machine())
+    survive_truncation()
+    _raise_file_limit()
     target = _target_text(args, pids)
     wanted = Wanted(
         hertz=args.frequency,
@@ -190,6 +194,12 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
         finally:
             recorder.stop()
         return recorder.profile(__version__, target)
+
+
+def _raise_file_limit() -> None:
+    """Every binary that was seen stays open, so that it can be named when its process has gone."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _ending(
