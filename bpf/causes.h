@@ -10,7 +10,7 @@
     LOSS(1, counts_busy, "the count map was locked by an interrupted update: the sample is missing")                   \
     LOSS(2, stack_ring_full, "the stack ring buffer was full: the sample is kept without its stack")                   \
     LOSS(3, event_ring_full, "the event ring buffer was full: a process is known later (counted in events)")           \
-    LOSS(4, processes_full, "the process table was full: the stack is walked by frame pointers only")                  \
+    LOSS(4, processes_full, "the process table was full: the sample is kept without its user stack")                   \
     LOSS(5, tail_call_failed, "a program of the chain was not there: the sample is missing")                           \
     LOSS(6, missed_ticks, "the timer did not fire in time (interrupts off, or the virtual machine not running)")
 

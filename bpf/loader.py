@@ -31,6 +31,7 @@ FIELDS = {
     "TASK_TGID": ("task_struct", "tgid"),
     "TASK_MM": ("task_struct", "mm"),
     "TASK_STACK": ("task_struct", "stack"),
+    "TASK_FLAGS": ("task_struct", "flags"),
     "TASK_SIGNAL": ("task_struct", "signal"),
     "TASK_FSBASE": ("task_struct", "thread.fsbase"),
     "SIGNAL_LIVE": ("signal_struct", "live"),

@@ -81,11 +81,20 @@ static inline int user_registers(struct bpf_perf_event_data *ctx, struct sample 
     return !failed;
 }
 
-/* The address space of the current process; asks user space to look at one that is new. */
+static inline int is_exiting(void) {
+    u32 flags = 0;
+    bpf_probe_read_kernel(&flags, 4, (void *)(bpf_get_current_task() + TASK_FLAGS));
+    return flags & 4; /* PF_EXITING, include/linux/sched.h */
+}
+
+/* The address space of the current process; asks user space to look at one that is new. 0 where there is none: an
+ * exiting process that was new would be forgotten by on_exit before it is known, and stay for ever. */
 static inline u64 address_space(u32 tgid) {
     struct process *process = processes.lookup(&tgid);
     if (process)
         return process->space;
+    if (is_exiting())
+        return 0;
     struct process fresh = {};
     fresh.space = bpf_ktime_get_ns();
     if (processes.insert(&tgid, &fresh)) {
@@ -128,14 +137,16 @@ int on_tick(struct bpf_perf_event_data *ctx) {
     sample->head.unused = 0;
     int has_user = user_registers(ctx, sample);
     sample->head.hash = 0xcbf29ce484222325UL ^ tgid;
+    if (wanted->flags & PER_THREAD) /* the record of a stack has the thread's name */
+        sample->head.hash ^= (u64)sample->head.tid << 32;
+    int program = PROGRAM_COUNT;
     if (has_user && (wanted->flags & WANT_USER)) {
         u64 space = address_space(tgid);
         sample->head.space = space;
         sample->head.hash ^= space << 20; /* the same frames of another program in this process are another stack */
-        programs.call(ctx, PROGRAM_WALK);
-    } else {
-        programs.call(ctx, PROGRAM_COUNT);
+        program = PROGRAM_WALK;
     }
+    programs.call(ctx, program);
     lost(LOSS_tail_call_failed, 1);
     return 0;
 }

@@ -79,8 +79,14 @@ class RowTables:
     def add(self, table: UnwindTable) -> int:
         """Place the rows of a file: its table index, or 0 when there is no room (frame pointers then)."""
         pages = len(table.starts) - 1
+        if pages <= 0:
+            return 0
         index, first = self._tables.take(1), self._pages.take(pages)
-        if pages <= 0 or index is None or first is None:
+        if index is None or first is None:
+            if index is not None:
+                self._tables.give(index, 1)
+            if first is not None:
+                self._pages.give(first, pages)
             return 0
         known = len(self._rules)
         renumber = [self._rule(rule) for rule in table.rules]
@@ -159,17 +165,17 @@ def _packed(one: ProcessMapping) -> bytes:
 class GoThreads:
     """What the walker needs of a Go program: addresses in the process, offsets in runtime.g and runtime.m."""
 
-    mcall: tuple[int, int]
-    morestack: tuple[int, int]
-    mstart: tuple[int, int]
-    async_preempt: tuple[int, int]
-    sigpanic: tuple[int, int]
-    tls: int
-    g_m: int
-    m_curg: int
-    sched_sp: int
-    sched_pc: int
-    sched_bp: int
+    mcall: tuple[int, int] = (0, 0)
+    morestack: tuple[int, int] = (0, 0)
+    mstart: tuple[int, int] = (0, 0)
+    async_preempt: tuple[int, int] = (0, 0)
+    sigpanic: tuple[int, int] = (0, 0)
+    tls: int = 0
+    g_m: int = 0
+    m_curg: int = 0
+    sched_sp: int = 0
+    sched_pc: int = 0
+    sched_bp: int = 0
 
 
 class ProcessTable:
@@ -188,14 +194,13 @@ class ProcessTable:
         return None if value is None else int(abi.PROCESS.unpack(value)[0])
 
     def set(self, tgid: int, space: int, mappings: Sequence[ProcessMapping], go: GoThreads | None) -> bool:
-        """Tell the walker of a process; `mappings` sorted by start. False when there is no room for it."""
+        """Tell the walker of a process; `mappings` sorted by start. False when there is no room: the old ones stay."""
         mappings = mappings[: abi.MAX_MAPPINGS]
-        self.forget(tgid)
         first = self._runs.take(len(mappings))
         if first is None:
             return False
         self._mappings.update_run(first, b"".join(map(_packed, mappings)))
-        threads = go or GoThreads(*[(0, 0)] * 5, 0, 0, 0, 0, 0, 0)
+        threads = go or GoThreads()
         ranges = (threads.mcall, threads.morestack, threads.mstart, threads.async_preempt, threads.sigpanic)
         value = abi.PROCESS.pack(
             *(space, 0, *(start for start, _ in ranges)),
@@ -210,8 +215,15 @@ class ProcessTable:
             if error.errno == errno.E2BIG:
                 return False
             raise
+        self.forget(tgid)
         self._placed[tgid] = (first, len(mappings))
         return True
+
+    def exited(self, tgid: int, space: int) -> None:
+        """Take out what the kernel side has removed already, unless `set` came too late and put it back."""
+        self.forget(tgid)
+        if self.space_of(tgid) == space:
+            self._processes.delete(tgid)
 
     def forget(self, tgid: int) -> None:
         """Give back a process's run of mappings (its entry is removed by the kernel side, or replaced)."""
