@@ -29,7 +29,7 @@ function formatShare(part, whole) {
   return `${percent.toFixed(percent > 0 && percent < 0.1 ? 3 : 1)} %`;
 }
 
-// Samples lost, and kept in part, over all causes.
+// Samples lost, and what else was noted, over all causes.
 function lossTotals(losses) {
   const sum = (dropped) => losses.reduce((all, loss) => all + (loss.dropped === dropped ? loss.samples : 0), 0);
   return { lost: sum(true), partial: sum(false) };
@@ -41,7 +41,7 @@ function fillHeader(raw, samples) {
   const { lost, partial } = lossTotals(raw.losses);
   const parts = [];
   if (lost) parts.push(`${lost.toLocaleString("en")} samples lost (${formatShare(lost, lost + samples)})`);
-  if (partial) parts.push(`${partial.toLocaleString("en")} kept in part (${formatShare(partial, samples)})`);
+  if (partial) parts.push(`${partial.toLocaleString("en")} noted (${formatShare(partial, samples)})`);
   byId("loss").textContent = parts.join(", ") || "no samples lost";
   byId("loss").classList.toggle("warn", parts.length > 0);
 }
@@ -50,7 +50,7 @@ function fillAbout(raw) {
   const list = element("dl", {});
   const row = (name, text) => list.append(element("dt", {}, name), element("dd", {}, text));
   for (const [name, text] of raw.facts) row(name, text);
-  for (const loss of raw.losses) row(loss.dropped ? "lost" : "kept in part", loss.text);
+  for (const loss of raw.losses) row(loss.dropped ? "lost" : "noted", loss.text);
   if (raw.losses.length === 0) row("lost", "nothing");
   for (const comment of raw.comments) row("note", comment);
   byId("about").append(list);

@@ -65,7 +65,7 @@ def test_the_header_tells_target_samples_and_losses(show) -> None:
     page = show(everything())
     assert page.text("#target") == "pid 4121, 977"
     assert page.text("#facts") == "100 samples · 30.0 s · 2026-08-01 16:00:00 UTC · 49 Hz · 8 CPUs"
-    assert page.text("#loss") == "31 samples lost (23.7 %), 3 kept in part (3.0 %)"
+    assert page.text("#loss") == "31 samples lost (23.7 %), 3 noted (3.0 %)"
     page.evaluate("document.getElementById('loss').click()")
     assert "The kernel's table of counts was full." in page.evaluate("document.getElementById('about').innerText")
 
