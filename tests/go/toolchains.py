@@ -64,7 +64,7 @@ def go(version: str) -> Path:
 
 
 def environment(command: Path, cgo: str = "0") -> dict[str, str]:
-    """The environment in which a `go` command works offline, on one core's worth of jobs, with its own cache."""
+    """The environment in which a `go` command works offline, with its own cache."""
     go_cache = cache_folder() / "gocache" / command.parents[2].name
     settings = {
         "CGO_ENABLED": cgo,
