@@ -1,0 +1,122 @@
+"""What Goroscope costs and how well it counts, measured on a load of ours: `python -m tests.bench --help`.
+
+Nothing here asserts a time. Every figure is the median of repeated measurements, and the report says what else
+the machine was doing. Needs root, BPF and about 15 minutes; `--quick` shows that it works.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench import noise, report, slowdown
+from tests.bench.load import Load, default_load
+from tests.bench.lookups import measure_binary
+from tests.bench.recording import BARELY_WARM_SECONDS, WARM_SECONDS, measure_recording, measure_starts
+from tests.bench.report import Rate, Results
+from tests.bench.windows import idle_tick_ns, measure_windows
+from tests.go import toolchains
+
+WINDOW_SECONDS = 10
+FEW_STACKS_PATHS = 100
+"""With `-spin` nearly every sample lies in one loop of five instructions: 500 stacks in all."""
+FEW_STACKS_RATES = (20, 499)
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How often each thing is measured."""
+
+    windows: int
+    pairs: int
+    warm: float = WARM_SECONDS
+    idle_seconds: int = 10
+    counted_windows: int = 3
+    starts: int = 5
+
+
+QUICK = Effort(windows=1, pairs=0, warm=BARELY_WARM_SECONDS, idle_seconds=2, counted_windows=1, starts=1)
+
+
+def main() -> int:
+    """Measure, print, and write the report where it was asked for."""
+    args = parse_arguments()
+    if os.geteuid() != 0:
+        print("The bench needs root: it loads BPF programs.", file=sys.stderr)
+        return 3
+    effort = QUICK if args.quick else Effort(max(1, args.seconds // WINDOW_SECONDS), args.pairs)
+    program = args.load or default_load()
+    binaries = args.binary or toolchain_programs()
+    before = noise.now()
+    with Load(program) as load:
+        rates = [measure_rate(load, hertz, effort) for hertz in args.hertz]
+        control = slowdown.measure(load, args.hertz[-1], effort.pairs, control=True) if effort.pairs else None
+    few = measure_few_stacks(effort) if not args.load else []
+    tables = [measure_binary(path) for path in binaries]
+    text = report.render(Results(rates, control, few, tables, before, noise.now(), own_load=not args.load))
+    print(text)
+    if args.write:
+        args.write.write_text(text, encoding="utf-8")
+    return 0
+
+
+def measure_rate(load: Load, hertz: int, effort: Effort) -> Rate:
+    """Everything about one rate."""
+    tell(f"{hertz} Hz: one recording, {effort.windows} windows")
+    idle = idle_tick_ns(hertz, effort.idle_seconds)
+    recording = measure_recording(load, hertz, effort.windows, idle, effort.warm)
+    tell(f"{hertz} Hz: stacks in a window")
+    stacks = measure_windows(load, hertz, effort.counted_windows)
+    tell(f"{hertz} Hz: from start to first sample")
+    starts = measure_starts(load, hertz, effort.starts)
+    slower = None
+    if effort.pairs:
+        tell(f"{hertz} Hz: slowdown, {effort.pairs} pairs")
+        slower = slowdown.measure(load, hertz, effort.pairs)
+    return Rate(hertz, idle, recording, stacks, starts, slower)
+
+
+def measure_few_stacks(effort: Effort) -> list[Rate]:
+    """The same load with few distinct stacks, at a low and a high rate."""
+    found = []
+    with Load(default_load(), ("-spin", "-paths", str(FEW_STACKS_PATHS))) as load:
+        for hertz in FEW_STACKS_RATES:
+            tell(f"{hertz} Hz, few stacks")
+            idle = idle_tick_ns(hertz, effort.idle_seconds)
+            recording = measure_recording(load, hertz, effort.windows, idle, effort.warm)
+            found.append(Rate(hertz, idle, recording, measure_windows(load, hertz, 1), [], None))
+    return found
+
+
+def toolchain_programs() -> list[Path]:
+    """Large Go programs that are at hand: those of the toolchain that builds the load."""
+    root = toolchains.go(toolchains.VERSIONS[-1]).parents[1]
+    return [root / "bin/go", root / "pkg/tool/linux_amd64/compile"]
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--hertz", type=numbers, default=[20, 97, 499], help="rates, separated by commas")
+    parser.add_argument("--seconds", type=int, default=60, help="steady time of each recording (default 60)")
+    parser.add_argument("--pairs", type=int, default=60, help="on/off pairs of each slowdown; 0: none (default 60)")
+    parser.add_argument("--load", type=Path, help="another program that takes -log FILE as ours does")
+    parser.add_argument("--binary", type=Path, action="append", help="Go program for the rows and names; repeatable")
+    parser.add_argument("--write", type=Path, help="write the report here too")
+    parser.add_argument("--quick", action="store_true", help="one short window of everything, no slowdown")
+    return parser.parse_args()
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers separated by commas."""
+    return [int(word) for word in text.split(",")]
+
+
+def tell(text: str) -> None:
+    """Say what is being measured now."""
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
