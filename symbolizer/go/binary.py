@@ -46,6 +46,8 @@ class GoBinary:
         self.text_range = (text + table.entries[0], text + table.entries[table.count])
         segment = elf.executable_segment(text)
         in_file = min(segment.filesz, len(elf.data) - segment.offset) if segment else 0
+        if table.entries[0] == table.entries[table.count]:
+            raise GoError("The Go function table describes no code.")
         if segment is None or self.text_range[1] > segment.vaddr + in_file:
             raise GoError("The start of the Go code cannot be found: the module data is of an unknown layout.")
         self._trees = elf.offset_of(self._module.gofunc) if self._module and self._module.gofunc else None

@@ -65,7 +65,7 @@ def go_unwind_table(program: GoBinary) -> UnwindTable:
             spans = shared[pcsp]
         else:
             spans = shared[pcsp] = rules.of_compiled(pcsp)
-        if spans is rules.signal:
+        if spans is rules.signal and index:
             # The handler's return address is the first byte of this function, and callers are looked up one
             # byte before their return address: the rule must begin in the padding.
             start -= rules.is_padding(start - 1)

@@ -89,6 +89,11 @@ def test_text_that_cannot_be_placed_is_an_error() -> None:
         GoBinary.open(ElfFile(patched(go_image(), DATA_AT, bytes(400))))
 
 
+def test_functions_without_any_code_are_an_error() -> None:
+    with pytest.raises(GoError, match="no code"):
+        GoBinary.open(ElfFile(go_image((replace(PROGRAM[0], size=0),))))
+
+
 def test_a_go_older_than_supported_is_an_error() -> None:
     with pytest.raises(GoError, match=r"older than 1\.20"):
         GoBinary.open(ElfFile(go_image(magic=0xFFFFFFF0)))
