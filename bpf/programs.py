@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,16 +81,20 @@ class Loading:
             raise LoadError("the distribution's Python (/usr/bin/python3) is not installed.", "")
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(
-                [python, "-E", str(LOADER), str(theirs.fileno())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [python, "-E", str(LOADER), str(theirs.fileno())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    pass_fds=[theirs.fileno()],
+                )
+            except OSError as error:
+                self._channel.close()
+                raise LoadError(f"{python} cannot be started: {error.strerror}.", "") from error
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"sizes": sizes.definitions(cpus)}).encode())
-        self._process.stdin.close()
+        with suppress(BrokenPipeError), self._process.stdin as request:  # if it has died, finish() says so
+            request.write(json.dumps({"sizes": sizes.definitions(cpus)}).encode())
         self._process.stdin = None
 
     def finish(self, timeout: float = 60.0) -> Programs:
