@@ -220,9 +220,12 @@ class ProcessTable:
         return True
 
     def exited(self, tgid: int, space: int) -> None:
-        """Take out what the kernel side has removed already, unless `set` came too late and put it back."""
+        """Give back what the kernel side has removed; take it out where `set` came too late and put it back."""
+        current = self.space_of(tgid)
+        if current not in {None, space}:
+            return  # another program runs in this process by now
         self.forget(tgid)
-        if self.space_of(tgid) == space:
+        if current == space:
             self._processes.delete(tgid)
 
     def forget(self, tgid: int) -> None:

@@ -182,6 +182,8 @@ int walk(struct bpf_perf_event_data *ctx) {
             if (lookup - async_preempt < async_preempt_size || lookup - sigpanic < sigpanic_size)
                 sample->caller = 0;
             by_row |= !caller;
+            if (by_row && !(table & 0xffff)) /* not made yet: a frameless leaf loses its caller */
+                sample->head.stop = STOP_no_rows;
             if (!by_row) {
                 if (lookup - mcall < mcall_size || lookup - mstart < mstart_size)
                     goto done;
