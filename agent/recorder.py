@@ -192,7 +192,7 @@ class Recorder:
     def _drain(self) -> None:
         attached = self._attached
         assert attached is not None
-        self.samples += self._pipeline.add(attached.capture.rotate())
+        self._take(attached)
         attached.processes.settle()
         self._files.trim()
 
@@ -203,13 +203,15 @@ class Recorder:
             return
         attached.timers.disable()
         self._elapsed = time.monotonic() - self._started
+        for _ in range(2):
+            self._take(attached)
+
+    def _take(self, attached: _Attached) -> None:
+        """One window into the profile, once the processes that appeared in it are known."""
+        window = attached.capture.rotate()
         for event in attached.capture.wait(0):
             attached.processes.handle(event)
-        for _ in range(2):
-            self._drain_stopped(attached)
-
-    def _drain_stopped(self, attached: _Attached) -> None:
-        self.samples += self._pipeline.add(attached.capture.rotate())
+        self.samples += self._pipeline.add(window)
 
     def profile(self, version: str, target: str) -> Profile:
         """The profile of everything recorded, with CPU time beside the samples."""
