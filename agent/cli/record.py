@@ -238,9 +238,9 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: asked
     finally:
-        if not asked:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        # Once asked they are ignored for good: a handler of Python's is taken away before the interpreter has ended.
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if asked else handler)
 
 
 def _write(profile: Profile, outputs: list[tuple[str, Format]], *, force: bool) -> None:

@@ -20,6 +20,10 @@ SOURCE = Path(__file__).parents[1] / "go" / "programs" / "truth"
 SECONDS = 20
 """Go takes 100 samples a second of CPU time: 4,000 here, so the error (sigma) of a share of a third is 0.75 points."""
 
+NOT_COMPARED = frozenset({"runtime.goexit", "runtime.asyncPreempt"})
+"""The first is left out by Go. In the second its profile sees too much: the signal of a tick that comes while that of a
+preemption is handled is delivered when the handler returns, which is to asyncPreempt; ours needs no signals."""
+
 
 def theirs(path: Path) -> Counter[str]:
     """Cumulative shares in percent by function, of Go's own profile."""
@@ -48,20 +52,19 @@ def ours(profile: Profile) -> Counter[str]:
 
 @pytest.mark.parametrize("version", ["1.21.13", "1.27.3"])
 def test_shares_are_those_of_the_programs_own_cpu_profile(version: str, tmp_path: Path) -> None:
-    seconds = SECONDS if version == toolchains.VERSIONS[-1] else SECONDS / 2
     path = toolchains.build(version, "plain", SOURCE)
     with running([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         json.loads(process.stdout.readline())
 
         def begin() -> None:
-            process.stdin.write(f"cpuprofile {seconds} {tmp_path / 'cpu.pb.gz'}\n")
+            process.stdin.write(f"cpuprofile {SECONDS} {tmp_path / 'cpu.pb.gz'}\n")
             process.stdin.flush()
             assert "started" in process.stdout.readline()
 
-        recording = record(Wanted(hertz=499, pids=(process.pid,)), seconds, [(0.0, begin)])
+        recording = record(Wanted(hertz=499, pids=(process.pid,)), SECONDS, [(0.0, begin)])
         assert "cpu.pb.gz" in process.stdout.readline()
     reference, measured = theirs(tmp_path / "cpu.pb.gz"), ours(recording.profile)
-    large = {name: share for name, share in reference.items() if share > 3 and name != "runtime.goexit"}
+    large = {name: share for name, share in reference.items() if share > 3 and name not in NOT_COMPARED}
     assert len(large) >= 8
     wrong = {name: (share, measured[name]) for name, share in large.items() if abs(measured[name] - share) > 3}
     assert not wrong
