@@ -6,6 +6,7 @@ the machine was doing. Needs root, BPF and about 15 minutes; `--quick` shows tha
 
 import argparse
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,13 @@ from tests.bench.load import Load, default_load
 from tests.bench.lookups import measure_binary
 from tests.bench.recording import BARELY_WARM_SECONDS, WARM_SECONDS, measure_recording, measure_starts
 from tests.bench.report import Rate, Results
+from tests.bench.stats import Estimate
 from tests.bench.windows import idle_tick_ns, measure_windows
 from tests.go import toolchains
 
 WINDOW_SECONDS = 10
-FEW_STACKS_PATHS = 100
-"""With `-spin` nearly every sample lies in one loop of five instructions: 500 stacks in all."""
+FEW_STACKS_PATHS = 220
+"""With `-spin` nearly every sample lies in one loop, on two or three of its instructions: 500 stacks in all."""
 FEW_STACKS_RATES = (20, 499)
 
 
@@ -51,10 +53,10 @@ def main() -> int:
     before = noise.now()
     with Load(program) as load:
         rates = [measure_rate(load, hertz, effort) for hertz in args.hertz]
-        control = slowdown.measure(load, args.hertz[-1], effort.pairs, control=True) if effort.pairs else None
+        timers, control = measure_floor(load, args.hertz[-1], effort.pairs) if effort.pairs else (None, None)
     few = measure_few_stacks(effort) if not args.load else []
     tables = [measure_binary(path) for path in binaries]
-    text = report.render(Results(rates, control, few, tables, before, noise.now(), own_load=not args.load))
+    text = report.render(Results(rates, timers, control, few, tables, before, noise.now(), own_load=not args.load))
     print(text)
     if args.write:
         args.write.write_text(text, encoding="utf-8")
@@ -73,8 +75,19 @@ def measure_rate(load: Load, hertz: int, effort: Effort) -> Rate:
     slower = None
     if effort.pairs:
         tell(f"{hertz} Hz: slowdown, {effort.pairs} pairs")
-        slower = slowdown.measure(load, hertz, effort.pairs)
+        slower = slowdown.measure(load, hertz, effort.pairs, load.pid)
     return Rate(hertz, idle, recording, stacks, starts, slower)
+
+
+def measure_floor(load: Load, hertz: int, pairs: int) -> tuple[Estimate, Estimate]:
+    """Speed of the load with timers that take none of its samples, and with nothing switched on."""
+    tell(f"{hertz} Hz: the timers alone, and the control, {pairs} pairs each")
+    with subprocess.Popen(["sleep", "infinity"]) as sleeper:
+        try:
+            timers = slowdown.measure(load, hertz, pairs, sleeper.pid)
+            return timers, slowdown.measure(load, hertz, pairs, sleeper.pid, control=True)
+        finally:
+            sleeper.kill()
 
 
 def measure_few_stacks(effort: Effort) -> list[Rate]:

@@ -21,7 +21,7 @@ class Lookups:
     size: int
     open_seconds: float
     cold_us: float
-    cold_first_us: float
+    slowest_us: float
     cached_us: float
     rows_seconds: float
     rows: int

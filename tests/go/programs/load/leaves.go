@@ -11,7 +11,7 @@ import (
 
 const (
 	mixedSpins = 12_000
-	spins      = 400_000
+	spins      = 2_000_000
 )
 
 // leafKinds is what chains end in; equally often.
