@@ -12,8 +12,19 @@ from profiles.model import Frame, Kind, Labels, Location, Mapping, ProfileBuilde
 
 _SIGNAL_RETURNS = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn", "__restore_rt"})
 """A signal handler returns to the first byte of these, which nothing has called."""
-_EXACT_CALLERS = _SIGNAL_RETURNS | {"runtime.sigpanic", "runtime.asyncPreempt", "runtime.debugCallV2"}
-"""Functions that were not called but injected: the address above them is the interrupted one, not a return address."""
+_EXACT_CALLERS = frozenset(
+    {
+        "runtime.sigpanic",
+        "runtime.asyncPreempt",
+        "runtime.debugCallV2",
+        "runtime.sigreturn__sigaction",
+        "runtime.sigreturn",
+    }
+)
+"""Functions that were not called but injected: the address above them is the interrupted one, not a return address.
+
+Not libc's __restore_rt: without rows for it the walker goes on by rbp, to a return address.
+"""
 _SCHEDULER, _MORESTACK = "runtime.schedule", "runtime.morestack"
 """Once the scheduler has begun to look for other work, the goroutine above morestack may be another one."""
 _NOTED = _EXACT_CALLERS | {_SCHEDULER, _MORESTACK}
