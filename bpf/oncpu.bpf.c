@@ -63,19 +63,19 @@ static inline int user_registers(struct bpf_perf_event_data *ctx, struct sample 
     }
     sample->kernel_mode = 1;
     u64 task = bpf_get_current_task(), mm = 0;
-    bpf_probe_read_kernel(&mm, 8, (void *)(task + TASK_MM));
+    read_kernel(&mm, 8, (void *)(task + TASK_MM));
     if (!mm)
         return 0;
 #ifdef HAVE_TASK_PT_REGS
     struct registers *saved = (struct registers *)bpf_task_pt_regs((void *)bpf_get_current_task_btf());
 #else
     u64 stack = 0;
-    bpf_probe_read_kernel(&stack, 8, (void *)(task + TASK_STACK));
+    read_kernel(&stack, 8, (void *)(task + TASK_STACK));
     struct registers *saved = (struct registers *)(stack + KERNEL_STACK_SIZE - sizeof(struct registers));
 #endif
-    u64 failed = bpf_probe_read_kernel(&sample->pc, 8, &saved->ip);
-    failed |= bpf_probe_read_kernel(&sample->sp, 8, &saved->sp);
-    failed |= bpf_probe_read_kernel(&sample->bp, 8, &saved->bp);
+    u64 failed = read_kernel(&sample->pc, 8, &saved->ip);
+    failed |= read_kernel(&sample->sp, 8, &saved->sp);
+    failed |= read_kernel(&sample->bp, 8, &saved->bp);
     if (failed)
         sample->head.stop = STOP_no_registers;
     return !failed;
@@ -83,7 +83,7 @@ static inline int user_registers(struct bpf_perf_event_data *ctx, struct sample 
 
 static inline int is_exiting(void) {
     u32 flags = 0;
-    bpf_probe_read_kernel(&flags, 4, (void *)(bpf_get_current_task() + TASK_FLAGS));
+    read_kernel(&flags, 4, (void *)(bpf_get_current_task() + TASK_FLAGS));
     return flags & 4; /* PF_EXITING, include/linux/sched.h */
 }
 

@@ -28,11 +28,11 @@ static inline void forget(u32 tgid) {
 
 int on_fork(struct bpf_raw_tracepoint_args *ctx) {
     u32 parent = 0, pid = 0, tgid = 0;
-    bpf_probe_read_kernel(&pid, 4, (void *)(ctx->args[1] + TASK_PID));
-    bpf_probe_read_kernel(&tgid, 4, (void *)(ctx->args[1] + TASK_TGID));
+    read_kernel(&pid, 4, (void *)(ctx->args[1] + TASK_PID));
+    read_kernel(&tgid, 4, (void *)(ctx->args[1] + TASK_TGID));
     if (pid != tgid) /* a thread: its process is a target already, or not */
         return 0;
-    bpf_probe_read_kernel(&parent, 4, (void *)(ctx->args[0] + TASK_TGID));
+    read_kernel(&parent, 4, (void *)(ctx->args[0] + TASK_TGID));
     u8 *target = targets.lookup(&parent);
     if (!target)
         return 0;
@@ -50,8 +50,8 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx) {
 int on_exit(struct bpf_raw_tracepoint_args *ctx) {
     u64 signal = 0;
     u32 live = 1;
-    bpf_probe_read_kernel(&signal, 8, (void *)(ctx->args[0] + TASK_SIGNAL));
-    bpf_probe_read_kernel(&live, 4, (void *)(signal + SIGNAL_LIVE));
+    read_kernel(&signal, 8, (void *)(ctx->args[0] + TASK_SIGNAL));
+    read_kernel(&live, 4, (void *)(signal + SIGNAL_LIVE));
     if (live) /* other threads go on */
         return 0;
     u32 tgid = bpf_get_current_pid_tgid() >> 32;

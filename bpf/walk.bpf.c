@@ -22,17 +22,17 @@ enum { RESUMED, NO_GOROUTINE, UNREADABLE };
 static inline int go_on_from_goroutine(struct sample *sample, struct process *process) {
     u64 fs_base = 0, g = 0, m = 0, curg = 0;
     u64 failed = !process->go_tls | sample->resumed;
-    failed |= bpf_probe_read_kernel(&fs_base, 8, (void *)(bpf_get_current_task() + TASK_FSBASE));
-    failed |= bpf_probe_read_user(&g, 8, (void *)(fs_base + (s64)process->go_tls));
-    failed |= bpf_probe_read_user(&m, 8, (void *)(g + process->g_m));
-    failed |= bpf_probe_read_user(&curg, 8, (void *)(m + process->m_curg));
+    failed |= read_kernel(&fs_base, 8, (void *)(bpf_get_current_task() + TASK_FSBASE));
+    failed |= read_user(&g, 8, (void *)(fs_base + (s64)process->go_tls));
+    failed |= read_user(&m, 8, (void *)(g + process->g_m));
+    failed |= read_user(&curg, 8, (void *)(m + process->m_curg));
     if (failed)
         return UNREADABLE;
     if (!curg) /* it was preempted in its prologue and put aside: the scheduler works for nobody */
         return NO_GOROUTINE;
-    failed |= bpf_probe_read_user(&sample->pc, 8, (void *)(curg + process->sched_pc));
-    failed |= bpf_probe_read_user(&sample->sp, 8, (void *)(curg + process->sched_sp));
-    failed |= bpf_probe_read_user(&sample->bp, 8, (void *)(curg + process->sched_bp));
+    failed |= read_user(&sample->pc, 8, (void *)(curg + process->sched_pc));
+    failed |= read_user(&sample->sp, 8, (void *)(curg + process->sched_sp));
+    failed |= read_user(&sample->bp, 8, (void *)(curg + process->sched_bp));
     if (failed || !sample->pc)
         return UNREADABLE;
     sample->resumed = 1;
@@ -102,10 +102,10 @@ static inline s64 read_frame(struct sample *sample, u64 cfa) {
     if (sample->window && offset <= (WINDOW_WORDS - 2) * 8)
         return (offset >> 3) + 1;
     u64 from = cfa - 64;
-    if (bpf_probe_read_user(sample->words, WINDOW_WORDS * 8, (void *)from)) {
+    if (read_user(sample->words, WINDOW_WORDS * 8, (void *)from)) {
         /* The window runs into memory that is not there; what failed was zeroed, so forget it. */
         sample->window = 0;
-        if (bpf_probe_read_user(&sample->words[6], 16, (void *)(cfa - 16)))
+        if (read_user(&sample->words[6], 16, (void *)(cfa - 16)))
             return -1;
     } else {
         sample->window = from;
@@ -204,9 +204,9 @@ int walk(struct bpf_perf_event_data *ctx) {
             if (kind == RULE_SIGNAL) {
                 /* rsp points at struct ucontext; uc_mcontext at 40, in it rbp at 80, rsp at 120, rip at 128
                  * (arch/x86/include/uapi/asm/sigcontext.h) */
-                u64 failed = bpf_probe_read_user(&sample->bp, 8, (void *)(sp + 120));
-                failed |= bpf_probe_read_user(&sample->sp, 8, (void *)(sp + 160));
-                failed |= bpf_probe_read_user(&sample->pc, 8, (void *)(sp + 168));
+                u64 failed = read_user(&sample->bp, 8, (void *)(sp + 120));
+                failed |= read_user(&sample->sp, 8, (void *)(sp + 160));
+                failed |= read_user(&sample->pc, 8, (void *)(sp + 168));
                 sample->caller = 0;
                 sample->window = 0;
                 if (!failed)
@@ -229,7 +229,7 @@ int walk(struct bpf_perf_event_data *ctx) {
         s64 plus = rule->cfa;
         if (kind & DEREFERENCE) {
             u64 value = 0;
-            if (bpf_probe_read_user(&value, 8, (void *)(cfa + plus))) {
+            if (read_user(&value, 8, (void *)(cfa + plus))) {
                 sample->head.stop = STOP_bad_read;
                 goto done;
             }
@@ -254,7 +254,7 @@ int walk(struct bpf_perf_event_data *ctx) {
         if (saved == -16) {
             sample->bp = sample->words[(at - 1) & (WINDOW_WORDS - 1)];
         } else if (saved) {
-            if (bpf_probe_read_user(&sample->bp, 8, (void *)(cfa + saved))) {
+            if (read_user(&sample->bp, 8, (void *)(cfa + saved))) {
                 sample->head.stop = STOP_bad_read;
                 goto done;
             }

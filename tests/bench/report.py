@@ -117,8 +117,9 @@ def _rates(results: Results) -> str:
         ("CPU time of the last window and the output", lambda one: f"{one.recording.finish_cpu:.2f} s"),
         ("from the end of sampling to exit", lambda one: f"{one.recording.finish_seconds:.2f} s"),
         ("size of the profile", lambda one: f"{one.recording.counted.size / 1024:,.0f} KiB"),
-        ("speed of the load while sampled", lambda one: _estimate(one.slowdown)),
     ]
+    if any(one.slowdown for one in results.rates):
+        rows.append(("speed of the load while sampled", lambda one: _estimate(one.slowdown)))
     lines = _table("", results.rates, rows)
     if results.timers and results.control:
         lines.append(
