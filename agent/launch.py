@@ -68,6 +68,11 @@ class HeldCommand:
                 self._status = os.waitstatus_to_exitcode(status)
         return self._status is None
 
+    def terminate(self) -> None:
+        """Ask the command to end, if it is still running."""
+        if self.running:
+            os.kill(self.pid, signal.SIGTERM)
+
     def wait(self) -> int:
         """Wait for the command to end: its exit status, 128 + the signal's number where one ended it."""
         self._close_gate()

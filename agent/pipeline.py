@@ -59,6 +59,12 @@ def marker(text: str) -> Location:
     return Location(Kind.MARKER, None, 0, (Frame(f"[{text}]"),))
 
 
+KERNEL_CODE = marker("kernel code")
+"""With user stacks only: a kernel thread, or a process that is exiting."""
+USER_CODE = marker("user code")
+"""With kernel stacks only: what ran in user mode."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A stack that was resolved: its index in the builder, and where its addresses belong."""
@@ -77,8 +83,12 @@ class Pipeline:
         processes: SpaceLookup,
         kernel: KernelNames,
         process_name: Callable[[int], str],
+        elsewhere: Location = KERNEL_CODE,
     ) -> None:
-        """`process_name(pid)` names processes without an address space (kernel threads)."""
+        """`process_name(pid)` names processes without an address space (kernel threads).
+
+        `elsewhere` stands for stacks of which nothing was asked for, so that their samples stay visible.
+        """
         self._builder = builder
         self._processes = processes
         self._kernel = kernel
@@ -87,8 +97,9 @@ class Pipeline:
         self._labels: dict[tuple[int, int, int], int] = {}
         self._kernel_locations: dict[int, int] = {}
         self._noted: dict[int, str] = {}
-        self._stops = [builder.location(marker(cause.sentence)) for cause in causes.stops()]
-        self._losses = [builder.location(marker(cause.sentence)) for cause in causes.losses()]
+        self._elsewhere = elsewhere
+        self._stops = [marker(cause.sentence) for cause in causes.stops()]
+        self._losses = [marker(cause.sentence) for cause in causes.losses()]
         self.losses = {cause.name: 0 for cause in causes.losses()}
 
     def add(self, window: RawWindow) -> int:
@@ -128,14 +139,16 @@ class Pipeline:
         record = window.stacks.get(count.stack)
         if record is None:
             missing = self._losses[count.stack] if count.stack < len(self._losses) else self._losses[2]
-            return _Known(self._builder.stack((missing,)), 0, "")
+            return _Known(self._builder.stack((self._builder.location(missing),)), 0, "")
         raw = abi.parse_stack(record)
         locations = [self._kernel_location(address, leaf=index == 0) for index, address in enumerate(raw.kernel)]
         space = self._processes.spaces.get(raw.space)
         if raw.user:
             self._add_user(locations, raw, space)
         if raw.stop:
-            locations.append(self._stops[raw.stop])
+            locations.append(self._builder.location(self._stops[raw.stop]))
+        elif not locations:
+            locations.append(self._builder.location(self._elsewhere))
         return _Known(self._builder.stack(tuple(locations)), raw.space, raw.comm)
 
     def _add_user(self, locations: list[int], raw: RawStack, space: AddressSpace | None) -> None:

@@ -11,7 +11,7 @@ from agent.doctor.bcc import check_bcc
 from agent.doctor.machine import Machine
 from agent.doctor.result import Status
 from agent.errors import MachineError, TargetError
-from agent.pipeline import Pipeline
+from agent.pipeline import KERNEL_CODE, USER_CODE, Pipeline
 from agent.processes import Processes
 from agent.procfs.process import command_name
 from agent.rows import RowBuilder
@@ -130,6 +130,9 @@ class Recorder:
             tracepoints = ProcessTracepoints(programs.programs)
             timers = CpuTimers(programs.programs["on_tick"], wanted.hertz)
             timers.follow()
+        except TargetError:
+            programs.close()
+            raise
         except OSError as error:
             programs.close()
             raise MachineError(
@@ -138,7 +141,13 @@ class Recorder:
             ) from error
         self._attached = _Attached(programs, capture, processes, timers, tracepoints)
         kernel = KernelSymbols.read(str(wanted.proc_root))
-        self._pipeline = Pipeline(self._builder, processes, kernel, lambda pid: command_name(pid, wanted.proc_root))
+        self._pipeline = Pipeline(
+            self._builder,
+            processes,
+            kernel,
+            process_name=lambda pid: command_name(pid, wanted.proc_root),
+            elsewhere=KERNEL_CODE if wanted.user else USER_CODE,
+        )
         self._cpus_sampled = timers.cpus
         self._started_ns = time.time_ns()
         self._started = time.monotonic()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from agent.pipeline import KERNEL_CODE, USER_CODE
 from profiles.model import Kind, Loss, Profile
 
 _REMEDIES = {
@@ -9,6 +10,8 @@ _REMEDIES = {
     "stack_ring_full": "Lower the rate (-F): new stacks came faster than they could be read.",
     "missed_ticks": "Give the machine more CPU: the timer could not run on time.",
 }
+_UNASKED = (KERNEL_CODE, USER_CODE)
+"""Markers of what -U and -K leave out."""
 _FRAMES_REMEDY = (
     "Frames without a name are from stripped binaries or generated code: install debug symbols, or let the runtime"
     " write /tmp/perf-PID.map."
@@ -39,7 +42,8 @@ def quality(profile: Profile) -> Quality:
         count = sample.values[0]
         stack = profile.stacks[sample.stack]
         samples += count
-        if stack and profile.locations[stack[-1]].kind is Kind.MARKER:
+        root = profile.locations[stack[-1]]
+        if root.kind is Kind.MARKER and root not in _UNASKED:
             incomplete += count
         frames += count * len(stack)
         unnamed += count * sum(1 for index in stack if not profile.locations[index].frames)

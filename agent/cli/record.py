@@ -193,6 +193,8 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
                 recorder.run(args.duration, tick)
         finally:
             recorder.stop()
+            if command is not None and interrupted():
+                command.terminate()  # at a terminal Ctrl-C has reached it already; sent to us alone it has not
         return recorder.profile(__version__, target)
 
 
