@@ -37,9 +37,7 @@ struct stack_head {
     u32 tid;
     u16 user;
     u16 kernel;
-    u8 stop;       /* id of a STOP */
-    u8 exact;      /* not used by the kernel side yet: 0 */
-    u16 unused;
+    u32 stop;      /* id of a STOP */
     char comm[16]; /* of the thread */
 };
 

@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 CONFIG = struct.Struct("<IIIIQ")
 COUNT_KEY = struct.Struct("<QII")
-STACK_HEAD = struct.Struct("<QQIIHHBBH16s")
+STACK_HEAD = struct.Struct("<QQIIHHI16s")
 EVENT = struct.Struct("<IIQQ16s")
 PROCESS = struct.Struct("<QQQQQQQIIIIIIIIiHHHHHH")
 MAPPING = struct.Struct("<QQII")
@@ -84,7 +84,7 @@ def text(raw: bytes) -> str:
 
 def parse_stack(record: bytes | memoryview) -> RawStack:
     """A record of the ring `stacks`. Raises struct.error when it is short."""
-    hash_, space, tgid, tid, user, kernel, stop, _, _, comm = STACK_HEAD.unpack_from(record)
+    hash_, space, tgid, tid, user, kernel, stop, comm = STACK_HEAD.unpack_from(record)
     frames = struct.unpack_from(f"<{user + kernel}Q", record, STACK_HEAD.size)
     return RawStack(hash_, space, tgid, tid, frames[:user], frames[user:], stop, text(comm))
 

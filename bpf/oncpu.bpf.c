@@ -133,8 +133,6 @@ int on_tick(struct bpf_perf_event_data *ctx) {
     sample->head.user = 0;
     sample->head.kernel = 0;
     sample->head.stop = STOP_complete;
-    sample->head.exact = 0;
-    sample->head.unused = 0;
     int has_user = user_registers(ctx, sample);
     sample->head.hash = 0xcbf29ce484222325UL ^ tgid;
     if (wanted->flags & PER_THREAD) /* the record of a stack has the thread's name */

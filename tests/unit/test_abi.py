@@ -105,7 +105,7 @@ def test_a_number_is_the_same_on_both_sides(compiled: dict[str, int], name: str)
 
 
 def test_a_stack_record_is_read_with_user_frames_first() -> None:
-    head = abi.STACK_HEAD.pack(2**63, 7, 4217, 4219, 2, 1, 6, 0, 0, b"worker\0junk".ljust(16, b"\0"))
+    head = abi.STACK_HEAD.pack(2**63, 7, 4217, 4219, 2, 1, 6, b"worker\0junk".ljust(16, b"\0"))
     raw = abi.parse_stack(head + struct.pack("<3Q", 0x401000, 0x402000, 2**64 - 4096))
     assert raw.user == (0x401000, 0x402000)
     assert raw.kernel == (2**64 - 4096,)

@@ -109,7 +109,7 @@ def record(
     tgid: int = 4217,
 ) -> bytes:
     head = abi.STACK_HEAD.pack(
-        *(hash_, space, tgid, tgid, len(user), len(kernel), STOPS[stop].id, 0, 0, comm.encode().ljust(16, b"\0"))
+        *(hash_, space, tgid, tgid, len(user), len(kernel), STOPS[stop].id, comm.encode().ljust(16, b"\0"))
     )
     return head + struct.pack(f"<{len(user) + len(kernel)}Q", *user, *kernel)
 
