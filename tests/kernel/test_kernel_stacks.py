@@ -59,7 +59,7 @@ def test_user_stacks_alone_and_kernel_stacks_alone(c_program: CBuild) -> None:
             } - {Kind.MARKER}
             assert used == ({Kind.KERNEL} if kernel else {Kind.NATIVE})
             assert used <= found
-            assert profile.total() >= 100  # what ran in the other mode is counted too
+            assert profile.total() >= 30
 
 
 def test_threads_that_share_a_stack_keep_their_own_names(c_program: CBuild) -> None:
