@@ -41,7 +41,7 @@ function fillHeader(raw, samples) {
   const { lost, partial } = lossTotals(raw.losses);
   const parts = [];
   if (lost) parts.push(`${lost.toLocaleString("en")} samples lost (${formatShare(lost, lost + samples)})`);
-  if (partial * 100 >= samples) parts.push(`${partial.toLocaleString("en")} noted (${formatShare(partial, samples)})`);
+  if (partial && partial * 100 >= samples) parts.push(`${partial.toLocaleString("en")} noted (${formatShare(partial, samples)})`);
   byId("loss").textContent = parts.join(", ") || "no samples lost";
   byId("loss").classList.toggle("warn", parts.length > 0);
 }
