@@ -7,19 +7,19 @@ from pathlib import Path
 
 from exporters.proto import pprof_pb2
 
-_LOSS = re.compile(r"([\d,]+) samples? (lost|kept in part) \((\w+)\)")
+_LOSS = re.compile(r"([\d,]+)( samples? lost)? \((\w+)\): ")
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Samples and distinct stacks; start (UNIX seconds) and length of sampling; losses by cause, as comments say."""
+    """Samples and distinct stacks; start (UNIX seconds) and length of sampling; what was lost, and what was noted, by cause, as its comments say."""
 
     samples: int
     stacks: int
     start: float
     seconds: float
     lost: dict[str, int]
-    in_part: dict[str, int]
+    noted: dict[str, int]
     size: int
     """Bytes of the file."""
 
@@ -29,16 +29,16 @@ def read_counted(path: Path) -> Counted:
     data = path.read_bytes()
     profile = pprof_pb2.Profile.FromString(gzip.decompress(data))
     lost: dict[str, int] = {}
-    in_part: dict[str, int] = {}
+    noted: dict[str, int] = {}
     for index in profile.comment:
         if found := _LOSS.match(profile.string_table[index]):
-            (lost if found[2] == "lost" else in_part)[found[3]] = int(found[1].replace(",", ""))
+            (lost if found[2] else noted)[found[3]] = int(found[1].replace(",", ""))
     return Counted(
         samples=sum(sample.value[0] for sample in profile.sample),
         stacks=len(profile.sample),
         start=profile.time_nanos / 1e9,
         seconds=profile.duration_nanos / 1e9,
         lost=lost,
-        in_part=in_part,
+        noted=noted,
         size=len(data),
     )

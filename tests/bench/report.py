@@ -111,7 +111,7 @@ def _rates(results: Results) -> str:
         ("samples expected", lambda one: f"{one.recording.expected:,.0f}"),
         ("samples counted", _counted),
         ("lost, by cause", lambda one: _losses(one.recording.counted.lost)),
-        ("kept in part, by cause", lambda one: _losses(one.recording.counted.in_part)),
+        ("noted, by cause", lambda one: _losses(one.recording.counted.noted)),
         ("start to first sample, median (most)", _starts),
         ("CPU time to start", lambda one: f"{one.recording.start_cpu:.2f} s"),
         ("CPU time of the last window and the output", lambda one: f"{one.recording.finish_cpu:.2f} s"),
