@@ -12,7 +12,7 @@ _LOSS = re.compile(r"([\d,]+)( samples? lost)? \((\w+)\): ")
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Samples and distinct stacks; start (UNIX seconds) and length of sampling; what was lost, and what was noted, by cause, as its comments say."""
+    """Samples and distinct stacks; start (UNIX seconds) and length of sampling; the comments' losses and notes by cause."""
 
     samples: int
     stacks: int

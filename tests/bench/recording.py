@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +25,7 @@ WARM_SECONDS = 25.0
 """Measuring begins in the middle of the third window, so that each 10 s hold one hand-over."""
 BARELY_WARM_SECONDS = 5.0
 _AFTER_SECONDS = 4.0
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.1
 _START_POLL_SECONDS = 0.01
 _START_LIMIT = 60.0
 
@@ -95,14 +96,18 @@ class Command:
         self._process.wait()
         self._process.stderr.close()
 
-    def first_sample(self) -> float:
-        """Seconds from start until a count map has an entry. Raises RuntimeError if that does not happen."""
+    def first_sample(self, meanwhile: Callable[[], None] = lambda: None) -> float:
+        """Seconds from start until a count map has an entry; `meanwhile` is called now and then until it has.
+
+        Raises RuntimeError if that does not happen.
+        """
         maps: list[int] = []
         try:
             while time.monotonic() < self.started + _START_LIMIT and self._process.poll() is None:
                 maps = maps if len(maps) == 2 else observe.count_maps_of(self.pid)
                 if maps and not all(observe.is_empty(one) for one in maps):
                     return time.monotonic() - self.started
+                meanwhile()
                 time.sleep(_START_POLL_SECONDS)
         finally:
             for one in maps:
@@ -155,8 +160,8 @@ class _Plan:
 
 
 def _watch(command: Command, load: Load, plan: _Plan, output: Path) -> Recording:
-    target = [(time.time(), float(cpu_ns(load.pid)))]
-    began = command.started + command.first_sample()
+    target: list[tuple[float, float]] = []
+    began = command.started + command.first_sample(lambda: target.append((time.time(), float(cpu_ns(load.pid)))))
     start_cpu = _with_children(command.pid)
     programs = observe.programs_of(command.pid)
     try:
