@@ -12,7 +12,7 @@ _LOSS = re.compile(r"([\d,]+)( samples? lost)? \((\w+)\): ")
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Samples and distinct stacks; start (UNIX seconds) and length of sampling; the comments' losses and notes by cause."""
+    """Samples, distinct stacks, start (UNIX seconds) and length of sampling, and by cause what was lost and noted."""
 
     samples: int
     stacks: int
