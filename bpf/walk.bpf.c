@@ -113,6 +113,147 @@ static inline s64 read_frame(struct sample *sample, u64 cfa) {
     return 7;
 }
 
+enum step { GO_ON, ENDED };
+
+static inline int stop(struct sample *sample, u32 cause) {
+    sample->head.stop = cause;
+    return ENDED;
+}
+
+static inline void keep_frame(struct sample *sample, u64 pc) {
+    u32 user = sample->head.user;
+    sample->frames[user & MAX_FRAMES] = pc;
+    sample->head.user = user + 1;
+    u64 hash = (sample->head.hash ^ pc) * 0x9E3779B97F4A7C15UL;
+    sample->head.hash = hash ^ (hash >> 29);
+}
+
+/* Finds the mapping of an address: its table (0: none), and the file virtual address in `vaddr`. */
+static inline int find_code(struct sample *sample, struct process *process, u64 address, u32 *table, u64 *vaddr) {
+    if (!(process->flags & MAPPINGS_KNOWN))
+        return address - 4096 < (1UL << 47) - 4096 ? GO_ON : stop(sample, STOP_bad_frame);
+    int index = sample->mapping;
+    struct mapping *mapping = mappings.lookup(&index);
+    if (mapping && (address - mapping->start) >> 12 >= mapping->pages) {
+        index = find_mapping(process, address);
+        sample->mapping = index;
+        mapping = mappings.lookup(&index);
+    }
+    if (!mapping || (address - mapping->start) >> 12 >= mapping->pages)
+        return stop(sample, STOP_no_mapping);
+    *table = mapping->table;
+    *vaddr = address - mapping->bias;
+    return GO_ON;
+}
+
+static inline int within(u64 address, u64 start, u32 size) {
+    return address - start < size;
+}
+
+/* What Go's runtime makes of a caller: the end of its stack, a switch of stacks (RULE_CURG in `rule`), or a call. */
+static inline int pass_go_caller(struct sample *sample, struct process *process, u64 address, u32 *rule) {
+    if (within(address, process->mcall, process->mcall_size) || within(address, process->mstart, process->mstart_size))
+        return ENDED;
+    if (within(address, process->morestack, process->morestack_size))
+        *rule = RULE_CURG;
+    else if (!sample->bp)
+        return ENDED;
+    return GO_ON;
+}
+
+/* Goes on where a rule says something else than where the caller's frame is. */
+static inline int follow_special(struct sample *sample, struct process *process, u32 kind) {
+    if (kind == RULE_END)
+        return ENDED;
+    if (kind == RULE_CURG) {
+        int resumed = go_on_from_goroutine(sample, process);
+        if (resumed == UNREADABLE)
+            return stop(sample, STOP_no_goroutine);
+        return resumed == RESUMED ? GO_ON : ENDED;
+    }
+    if (kind != RULE_SIGNAL)
+        return stop(sample, STOP_unsupported);
+    /* rsp points at struct ucontext; uc_mcontext at 40, in it rbp at 80, rsp at 120, rip at 128
+     * (arch/x86/include/uapi/asm/sigcontext.h) */
+    u64 sp = sample->sp;
+    u64 failed = read_user(&sample->bp, 8, (void *)(sp + 120));
+    failed |= read_user(&sample->sp, 8, (void *)(sp + 160));
+    failed |= read_user(&sample->pc, 8, (void *)(sp + 168));
+    sample->caller = 0;
+    sample->window = 0;
+    return failed ? stop(sample, STOP_bad_read) : GO_ON;
+}
+
+/* Sets the walk to the caller by a rule. `address` is where the rule was looked up; stacks of one thread grow
+ * downwards except where `switches` says that the code may change stacks. */
+static inline int follow(struct sample *sample, struct rule *rule, u64 address, u32 switches) {
+    u64 sp = sample->sp, bp = sample->bp;
+    u32 kind = rule->kind;
+    s64 saved = rule->rbp, plus = rule->cfa;
+    u64 from_bp = -(u64)(kind & FROM_RBP);
+    OPAQUE(from_bp);
+    u64 cfa = (bp & from_bp) | (sp & ~from_bp);
+    if (kind & DEREFERENCE) {
+        u64 value = 0;
+        if (read_user(&value, 8, (void *)(cfa + plus)))
+            return stop(sample, STOP_bad_read);
+        cfa = value;
+        plus = kind & PLUS_WORD;
+    }
+    u64 plt = ((kind & PLT_ENTRY) >> 2) & ((((address & 15) - 11) >> 63) ^ 1);
+    cfa += plus + (plt << 3);
+    if ((cfa & 7) || (cfa <= sp && !switches))
+        return stop(sample, STOP_bad_frame);
+    s64 at = read_frame(sample, cfa);
+    if (at < 0)
+        return stop(sample, STOP_bad_read);
+    sample->sp = cfa;
+    sample->pc = sample->words[at & (WINDOW_WORDS - 1)];
+    if (saved == -16)
+        sample->bp = sample->words[(at - 1) & (WINDOW_WORDS - 1)];
+    else if (saved && read_user(&sample->bp, 8, (void *)(cfa + saved)))
+        return stop(sample, STOP_bad_read);
+    return sample->pc ? GO_ON : ENDED;
+}
+
+/* One frame: keeps it and moves on to its caller. */
+static inline int walk_frame(struct sample *sample, struct process *process, struct rules *all) {
+    u64 pc = sample->pc, vaddr = 0;
+    u32 caller = sample->caller, by_row = sample->by_row | !caller;
+    u64 address = pc - caller;
+    u32 table = 0, rule_index = 0, special = 0;
+    if (sample->head.user >= MAX_FRAMES)
+        return stop(sample, STOP_depth);
+    if (find_code(sample, process, address, &table, &vaddr)) {
+        if (!caller) /* junk is no frame, but where the CPU was is */
+            keep_frame(sample, pc);
+        return ENDED;
+    }
+    keep_frame(sample, pc);
+    sample->caller = 1;
+    sample->by_row = 0;
+    if (!(table & GO_CODE)) {
+        by_row = 1;
+    } else {
+        if (within(address, process->async_preempt, process->async_preempt_size) ||
+            within(address, process->sigpanic, process->sigpanic_size))
+            sample->caller = 0;
+        if (!by_row && pass_go_caller(sample, process, address, &special))
+            return ENDED;
+        if (by_row && !(table & 0xffff)) /* not made yet: a frameless leaf loses its caller */
+            sample->head.stop = STOP_no_rows;
+    }
+    if (by_row && (table & 0xffff))
+        rule_index = find_rule(table & 0xffff, vaddr);
+    struct rule *rule = &all->rule[rule_index & (MAX_RULES - 1)];
+    special |= rule->kind & SPECIAL;
+    if (special)
+        return follow_special(sample, process, special);
+    if (rule_index == 0 && !sample->bp)
+        return ENDED;
+    return follow(sample, rule, address, (table & GO_CODE) || !(process->flags & MAPPINGS_KNOWN));
+}
+
 int walk(struct bpf_perf_event_data *ctx) {
     int zero = 0;
     struct sample *sample = (void *)scratch.lookup(&zero);
@@ -125,141 +266,11 @@ int walk(struct bpf_perf_event_data *ctx) {
         sample->head.stop = STOP_new_process;
         goto count;
     }
-    u32 known = process->flags & MAPPINGS_KNOWN;
     if (!sample->passes) /* never another process's: without PIE all have their code at the same addresses */
         sample->mapping = process->first;
-    u64 mcall = process->mcall, morestack = process->morestack, mstart = process->mstart;
-    u64 async_preempt = process->async_preempt, sigpanic = process->sigpanic;
-    u32 mcall_size = process->mcall_size, morestack_size = process->morestack_size, mstart_size = process->mstart_size;
-    u32 async_preempt_size = process->async_preempt_size, sigpanic_size = process->sigpanic_size;
-
 #pragma clang loop unroll(disable)
     for (int i = 0; i < FRAMES_PER_PASS; i++) {
-        u64 pc = sample->pc;
-        u32 caller = sample->caller, by_row = sample->by_row, user = sample->head.user;
-        u64 lookup = pc - caller;
-        if (user >= MAX_FRAMES) {
-            sample->head.stop = STOP_depth;
-            goto done;
-        }
-        u32 table = 0;
-        u64 bias = 0;
-        if (known) {
-            int index = sample->mapping;
-            struct mapping *mapping = mappings.lookup(&index);
-            if (!mapping)
-                goto done;
-            if ((lookup - mapping->start) >> 12 >= mapping->pages) {
-                index = find_mapping(process, lookup);
-                sample->mapping = index;
-                mapping = mappings.lookup(&index);
-                if (!mapping)
-                    goto done;
-                if ((lookup - mapping->start) >> 12 >= mapping->pages) {
-                    sample->head.stop = STOP_no_mapping;
-                    if (!caller) {
-                        sample->frames[user & MAX_FRAMES] = pc;
-                        sample->head.user = user + 1;
-                    }
-                    goto done;
-                }
-            }
-            table = mapping->table;
-            bias = mapping->bias;
-        } else if (lookup - 4096 >= (1UL << 47) - 4096) {
-            sample->head.stop = STOP_bad_frame;
-            goto done;
-        }
-        sample->frames[user & MAX_FRAMES] = pc;
-        sample->head.user = user + 1;
-        u64 hash = (sample->head.hash ^ pc) * 0x9E3779B97F4A7C15UL;
-        sample->head.hash = hash ^ (hash >> 29);
-        sample->caller = 1;
-        sample->by_row = 0;
-
-        u32 rule_index = 0, switched = 0;
-        if (table & GO_CODE) {
-            if (lookup - async_preempt < async_preempt_size || lookup - sigpanic < sigpanic_size)
-                sample->caller = 0;
-            by_row |= !caller;
-            if (by_row && !(table & 0xffff)) /* not made yet: a frameless leaf loses its caller */
-                sample->head.stop = STOP_no_rows;
-            if (!by_row) {
-                if (lookup - mcall < mcall_size || lookup - mstart < mstart_size)
-                    goto done;
-                switched = lookup - morestack < morestack_size ? RULE_CURG : 0;
-                if (!sample->bp && !switched)
-                    goto done;
-            }
-        } else {
-            by_row = 1;
-        }
-        if (by_row && (table & 0xffff))
-            rule_index = find_rule(table & 0xffff, lookup - bias);
-        struct rule *rule = &all->rule[rule_index & (MAX_RULES - 1)];
-        u32 kind = rule->kind | switched;
-        s64 saved = rule->rbp;
-        u64 sp = sample->sp, bp = sample->bp;
-        if (kind & SPECIAL) {
-            if (kind == RULE_SIGNAL) {
-                /* rsp points at struct ucontext; uc_mcontext at 40, in it rbp at 80, rsp at 120, rip at 128
-                 * (arch/x86/include/uapi/asm/sigcontext.h) */
-                u64 failed = read_user(&sample->bp, 8, (void *)(sp + 120));
-                failed |= read_user(&sample->sp, 8, (void *)(sp + 160));
-                failed |= read_user(&sample->pc, 8, (void *)(sp + 168));
-                sample->caller = 0;
-                sample->window = 0;
-                if (!failed)
-                    continue;
-                sample->head.stop = STOP_bad_read;
-            } else if ((kind & SPECIAL) == RULE_CURG) {
-                int resumed = go_on_from_goroutine(sample, process);
-                if (resumed == RESUMED)
-                    continue;
-                if (resumed == UNREADABLE)
-                    sample->head.stop = STOP_no_goroutine;
-            } else if (kind != RULE_END) {
-                sample->head.stop = STOP_unsupported;
-            }
-            goto done;
-        }
-        u64 from_bp = -(u64)(kind & FROM_RBP);
-        OPAQUE(from_bp);
-        u64 cfa = (bp & from_bp) | (sp & ~from_bp);
-        s64 plus = rule->cfa;
-        if (kind & DEREFERENCE) {
-            u64 value = 0;
-            if (read_user(&value, 8, (void *)(cfa + plus))) {
-                sample->head.stop = STOP_bad_read;
-                goto done;
-            }
-            cfa = value;
-            plus = kind & PLUS_WORD;
-        }
-        u64 plt = ((kind & PLT_ENTRY) >> 2) & ((((lookup & 15) - 11) >> 63) ^ 1);
-        cfa += plus + (plt << 3);
-        if (rule_index == 0 && !bp)
-            goto done;
-        if ((cfa & 7) || (cfa <= sp && known && !(table & GO_CODE))) {
-            sample->head.stop = STOP_bad_frame;
-            goto done;
-        }
-        s64 at = read_frame(sample, cfa);
-        if (at < 0) {
-            sample->head.stop = STOP_bad_read;
-            goto done;
-        }
-        sample->sp = cfa;
-        sample->pc = sample->words[at & (WINDOW_WORDS - 1)];
-        if (saved == -16) {
-            sample->bp = sample->words[(at - 1) & (WINDOW_WORDS - 1)];
-        } else if (saved) {
-            if (read_user(&sample->bp, 8, (void *)(cfa + saved))) {
-                sample->head.stop = STOP_bad_read;
-                goto done;
-            }
-        }
-        if (!sample->pc)
+        if (walk_frame(sample, process, all))
             goto done;
     }
     u32 passes = sample->passes + 1;
@@ -267,7 +278,7 @@ int walk(struct bpf_perf_event_data *ctx) {
     if (passes <= MAX_FRAMES / FRAMES_PER_PASS)
         programs.call(ctx, PROGRAM_WALK);
 done:
-    if (!known) /* a frameless leaf would have lost its caller without a trace */
+    if (!(process->flags & MAPPINGS_KNOWN)) /* a frameless leaf would have lost its caller without a trace */
         sample->head.stop = STOP_new_process;
 count:
     programs.call(ctx, PROGRAM_COUNT);
