@@ -8,7 +8,6 @@ from profiles.model import Kind, Loss, Profile
 _REMEDIES = {
     "counts_full": "Lower the rate (-F): there were more distinct stacks than the map holds.",
     "stack_ring_full": "Lower the rate (-F): new stacks came faster than they could be read.",
-    "missed_ticks": "Give the machine more CPU: the timer could not run on time.",
 }
 _UNASKED = (KERNEL_CODE, USER_CODE)
 """Markers of what -U and -K leave out."""
