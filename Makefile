@@ -40,7 +40,7 @@ fuzz: $(VENV)/dev.stamp ## broken inputs for every parser (FUZZ_INPUTS, FUZZ_SEC
 	$(BIN)/python -m tests.fuzz.run --inputs $(FUZZ_INPUTS) --seconds $(FUZZ_SECONDS)
 
 bench: $(VENV)/dev.stamp .cache/packages.stamp ## measure our own cost; writes docs/overhead.md
-	$(BIN)/python -m tests.bench.run
+	$(BIN)/python -m tests.bench --write docs/overhead.md
 
 fmt: $(VENV)/dev.stamp ## put everything into its format
 	$(BIN)/ruff check --fix-only .

@@ -104,7 +104,8 @@ static inline u64 address_space(u32 tgid) {
         lost(LOSS_processes_full, 1);
         return 0;
     }
-    tell(EVENT_NEW_SPACE, tgid, fresh.space, 0);
+    if (tell(EVENT_NEW_SPACE, tgid, fresh.space, 0))
+        processes.delete(&tgid); /* its next sample asks again */
     return fresh.space;
 }
 

@@ -7,15 +7,18 @@
  * Cost    two map look-ups a fork, exec or exit; nothing per sample
  * Kernel  5.10 (ring buffer); TASK_PID, TASK_TGID, TASK_SIGNAL, SIGNAL_LIVE are BTF offsets set at load time
  */
-static inline void tell(u32 kind, u32 tgid, u64 space, u64 address) {
+/* 0, or an error when the ring is full. */
+static inline int tell(u32 kind, u32 tgid, u64 space, u64 address) {
     struct event event = {};
     event.kind = kind;
     event.tgid = tgid;
     event.space = space;
     event.address = address;
     bpf_get_current_comm(&event.comm, sizeof(event.comm));
-    if (events.ringbuf_output(&event, sizeof(event), 0))
+    int error = events.ringbuf_output(&event, sizeof(event), 0);
+    if (error)
         lost(LOSS_event_ring_full, 1);
+    return error;
 }
 
 static inline void forget(u32 tgid) {

@@ -17,7 +17,7 @@ from agent.cli.output import emit
 from agent.cli.progress import progress
 from agent.errors import NoSamplesError, OutputError, TargetError, UsageError
 from agent.launch import HeldCommand
-from agent.procfs.process import command_name
+from agent.procfs.process import command_name, process_of
 from agent.summary import summarize
 from exporters.file import write_file
 from exporters.formats import Format, UnknownFormat, format_for, format_named
@@ -107,8 +107,11 @@ def _check(args: argparse.Namespace) -> None:
     if args.demo and args.duration is None:
         args.duration = DEMO_SECONDS
     for pid in args.pid or ():
-        if not Path(f"/proc/{pid}").exists():
+        process = process_of(pid)
+        if process is None:
             raise TargetError(f"There is no process {pid}.", "Give the id of a running process.")
+        if process != pid:
+            raise TargetError(f"{pid} is a thread of process {process}.", f"Give -p {process}, with --per-thread.")
 
 
 def _outputs(args: argparse.Namespace) -> list[tuple[str, Format]]:

@@ -43,6 +43,15 @@ def container_id(pid: int, proc_root: Path = Path("/proc")) -> str:
     return container_of(read_small(proc_root / str(pid) / "cgroup"))
 
 
+def process_of(number: int, proc_root: Path = Path("/proc")) -> int | None:
+    """The process that a process or thread id belongs to, or None when there is neither."""
+    for line in read_small(proc_root / str(number) / "status").splitlines():
+        name, _, value = line.partition(":")
+        if name == "Tgid" and value.strip().isdigit():
+            return int(value)
+    return None
+
+
 def namespace_pid(pid: int, proc_root: Path = Path("/proc")) -> int:
     """The process's own id in its innermost PID namespace (it names its perf map after that)."""
     for line in read_small(proc_root / str(pid) / "status").splitlines():

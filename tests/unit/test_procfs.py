@@ -1,10 +1,12 @@
 """What /proc says of a process, from a tree of files."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from agent.procfs.process import command_name, container_of, namespace_pid
+from agent.procfs.process import command_name, container_of, namespace_pid, process_of
 
 ID = "8d1f0c2b7a9e" + "5" * 52
 
@@ -40,3 +42,11 @@ def test_names_and_numbers_are_read_below_the_given_root(tmp_path: Path) -> None
 def test_a_process_that_has_gone_has_no_name(tmp_path: Path) -> None:
     assert command_name(17, tmp_path) == ""
     assert namespace_pid(17, tmp_path) == 17
+
+
+def test_a_thread_belongs_to_its_process_and_a_number_of_nobody_to_none(tmp_path: Path) -> None:
+    (tmp_path / "18").mkdir()
+    (tmp_path / "18" / "status").write_text("Name:\tx\nTgid:\t17\nPid:\t18\n")
+    assert process_of(18, tmp_path) == 17
+    assert process_of(19, tmp_path) is None
+    assert process_of(threading.get_native_id()) == os.getpid()
