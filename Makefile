@@ -11,6 +11,7 @@ PACKAGES := python3 python3-venv python3-bpfcc gcc g++ libc6-dev binutils gdb ch
 FUZZ_INPUTS ?= 5000
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .PHONY: help check test unit lint types format-c fuzz bench fmt proto lock clean
 .DEFAULT_GOAL := help
@@ -39,8 +40,8 @@ format-c: $(VENV)/dev.stamp ## clang-format on the BPF sources
 fuzz: $(VENV)/dev.stamp ## broken inputs for every parser (FUZZ_INPUTS, FUZZ_SECONDS each)
 	$(BIN)/python -m tests.fuzz.run --inputs $(FUZZ_INPUTS) --seconds $(FUZZ_SECONDS)
 
-bench: $(VENV)/dev.stamp .cache/packages.stamp ## measure our own cost; writes docs/overhead.md
-	$(BIN)/python -m tests.bench --write docs/overhead.md
+bench: $(VENV)/dev.stamp .cache/packages.stamp ## measure our own cost (BENCH_ARGS, about 15 min)
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 fmt: $(VENV)/dev.stamp ## put everything into its format
 	$(BIN)/ruff check --fix-only .
