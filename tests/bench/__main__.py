@@ -31,14 +31,14 @@ class Effort:
     """How often each thing is measured."""
 
     windows: int
-    pairs: int
+    slowdown: int
     warm: float = WARM_SECONDS
     idle_seconds: int = 10
     counted_windows: int = 3
     starts: int = 5
 
 
-QUICK = Effort(windows=1, pairs=0, warm=BARELY_WARM_SECONDS, idle_seconds=2, counted_windows=1, starts=1)
+QUICK = Effort(windows=1, slowdown=0, warm=BARELY_WARM_SECONDS, idle_seconds=2, counted_windows=1, starts=1)
 
 
 def main() -> int:
@@ -47,13 +47,15 @@ def main() -> int:
     if os.geteuid() != 0:
         print("The bench needs root: it loads BPF programs.", file=sys.stderr)
         return 3
-    effort = QUICK if args.quick else Effort(max(1, args.seconds // WINDOW_SECONDS), args.pairs)
+    effort = QUICK if args.quick else Effort(max(1, args.seconds // WINDOW_SECONDS), args.slowdown)
     program = args.load or default_load()
     binaries = args.binary or toolchain_programs()
     before = noise.now()
     with Load(program) as load:
         rates = [measure_rate(load, hertz, effort) for hertz in args.hertz]
-        timers, control = measure_floor(load, args.hertz[-1], effort.pairs) if effort.pairs else (None, None)
+        timers, control = (
+            measure_floor(load, args.hertz[-1], effort.slowdown) if effort.slowdown and load.counted else (None, None)
+        )
     few = measure_few_stacks(effort) if not args.load else []
     tables = [measure_binary(path) for path in binaries]
     text = report.render(Results(rates, timers, control, few, tables, before, noise.now(), own_load=not args.load))
@@ -73,19 +75,19 @@ def measure_rate(load: Load, hertz: int, effort: Effort) -> Rate:
     tell(f"{hertz} Hz: from start to first sample")
     starts = measure_starts(load, hertz, effort.starts)
     slower = None
-    if effort.pairs:
-        tell(f"{hertz} Hz: slowdown, {effort.pairs} pairs")
-        slower = slowdown.measure(load, hertz, effort.pairs, load.pid)
+    if effort.slowdown and load.counted:
+        tell(f"{hertz} Hz: slowdown, {effort.slowdown} s")
+        slower = slowdown.measure(load, hertz, effort.slowdown, load.pid)
     return Rate(hertz, idle, recording, stacks, starts, slower)
 
 
-def measure_floor(load: Load, hertz: int, pairs: int) -> tuple[Estimate, Estimate]:
+def measure_floor(load: Load, hertz: int, seconds: int) -> tuple[Estimate, Estimate]:
     """Speed of the load with timers that take none of its samples, and with nothing switched on."""
-    tell(f"{hertz} Hz: the timers alone, and the control, {pairs} pairs each")
+    tell(f"{hertz} Hz: the timers alone, and the control, {seconds} s each")
     with subprocess.Popen(["sleep", "infinity"]) as sleeper:
         try:
-            timers = slowdown.measure(load, hertz, pairs, sleeper.pid)
-            return timers, slowdown.measure(load, hertz, pairs, sleeper.pid, control=True)
+            timers = slowdown.measure(load, hertz, seconds, sleeper.pid)
+            return timers, slowdown.measure(load, hertz, seconds, sleeper.pid, control=True)
         finally:
             sleeper.kill()
 
@@ -113,8 +115,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--hertz", type=numbers, default=[20, 97, 499], help="rates, separated by commas")
     parser.add_argument("--seconds", type=int, default=60, help="steady time of each recording (default 60)")
-    parser.add_argument("--pairs", type=int, default=60, help="on/off pairs of each slowdown; 0: none (default 60)")
-    parser.add_argument("--load", type=Path, help="another program that takes -log FILE as ours does")
+    parser.add_argument("--slowdown", type=int, default=120, metavar="SECONDS", help="of each slowdown; 0: none")
+    parser.add_argument("--load", type=Path, help="another program than ours that keeps all CPUs busy")
     parser.add_argument("--binary", type=Path, action="append", help="Go program for the rows and names; repeatable")
     parser.add_argument("--write", type=Path, help="write the report here too")
     parser.add_argument("--quick", action="store_true", help="one short window of everything, no slowdown")

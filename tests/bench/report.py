@@ -72,9 +72,9 @@ parked goroutines. Nearly every sample of it is a stack of its own: a hard case.
   the load runs. The interrupt around the program is not in it; it is in the slowdown.
 - **Expected samples**: rate times the CPU time the load used while sampling was on, by its CPU clock.
 - **First sample**: from the start of the command until a count map has its first entry.
-- **Speed of the load**: timers on and off every 2 s in the order A B B A; iterations for each second of the load's own
-  CPU time; the median over such fours, and its 95 % interval by bootstrap. The control switches nothing on; "the timers
-  alone" has a process that sleeps as its target.
+- **Speed of the load**: timers off and on every 100 ms in the order A B B A; what the load gets done for each second of
+  its own CPU time, on by off; the median of such ratios over 4 s each, and its 95 % interval by bootstrap. The control
+  switches nothing on; "the timers alone" has a process that sleeps as its target.
 - **Rows and names**: in one process, medians of three fresh openings of the file, names at random addresses of its
   text.
 """

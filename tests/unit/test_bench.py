@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.bench.slowdown import ratios
 from tests.bench.stats import estimate, interpolate
 from tests.go.programs.load.generate import go_source
 
@@ -44,3 +45,12 @@ def test_every_generated_function_is_there_once_and_calls_only_those():
     for number in range(20):
         assert text.count(f"func chain{number:03d}(") == 1
     assert "chain020" not in text
+
+
+def test_speed_on_by_speed_off_does_not_see_a_steady_drift():
+    done = []
+    for four in range(20):
+        done += [(1000 - four, 10**6), (900 - four, 10**6), (900 - four, 10**6), (1000 - four, 10**6)]
+    found = ratios(done)
+    assert len(found) == 2
+    assert all(abs(ratio - 0.9) < 0.01 for ratio in found)
