@@ -28,6 +28,8 @@ Not libc's __restore_rt: without rows for it the walker goes on by rbp, to a ret
 _SCHEDULER, _MORESTACK = "runtime.schedule", "runtime.morestack"
 """Once the scheduler has begun to look for other work, the goroutine above morestack may be another one."""
 _NOTED = _EXACT_CALLERS | {_SCHEDULER, _MORESTACK}
+_STACK_MISSING = next(cause.id for cause in causes.losses() if cause.name == "stack_ring_full")
+"""What a counted stack is taken for whose record did not arrive."""
 _MAX_CACHED = 200_000
 """Addresses remembered for one address space, and for the kernel."""
 
@@ -99,7 +101,7 @@ class Pipeline:
         self._noted: dict[int, str] = {}
         self._elsewhere = elsewhere
         self._stops = [marker(cause.sentence) for cause in causes.stops()]
-        self._losses = [marker(cause.sentence) for cause in causes.losses()]
+        self._losses = {cause.id: marker(cause.sentence) for cause in causes.losses()}
         self.losses = {cause.name: 0 for cause in causes.losses()}
 
     def add(self, window: RawWindow) -> int:
@@ -138,7 +140,7 @@ class Pipeline:
     def _resolve(self, count: Count, window: RawWindow) -> _Known:
         record = window.stacks.get(count.stack)
         if record is None:
-            missing = self._losses[count.stack] if count.stack < len(self._losses) else self._losses[2]
+            missing = self._losses.get(count.stack, self._losses[_STACK_MISSING])
             return _Known(self._builder.stack((self._builder.location(missing),)), 0, "")
         raw = abi.parse_stack(record)
         locations = [self._kernel_location(address, leaf=index == 0) for index, address in enumerate(raw.kernel)]
