@@ -10,24 +10,9 @@ from bpf.abi import RawStack
 from bpf.capture import Count, RawWindow
 from profiles.model import Frame, Kind, Labels, Location, Mapping, ProfileBuilder
 
-_SIGNAL_RETURNS = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn", "__restore_rt"})
-"""A signal handler returns to the first byte of these, which nothing has called."""
-_EXACT_CALLERS = frozenset(
-    {
-        "runtime.sigpanic",
-        "runtime.asyncPreempt",
-        "runtime.debugCallV2",
-        "runtime.sigreturn__sigaction",
-        "runtime.sigreturn",
-    }
-)
-"""Functions that were not called but injected: the address above them is the interrupted one, not a return address.
-
-Not libc's __restore_rt: without rows for it the walker goes on by rbp, to a return address.
-"""
 _SCHEDULER, _MORESTACK = "runtime.schedule", "runtime.morestack"
 """Once the scheduler has begun to look for other work, the goroutine above morestack may be another one."""
-_NOTED = _EXACT_CALLERS | {_SCHEDULER, _MORESTACK}
+_NOTED = frozenset({_SCHEDULER, _MORESTACK})
 _STACK_MISSING = next(cause.id for cause in causes.losses() if cause.name == "stack_ring_full")
 """What a counted stack is taken for whose record did not arrive."""
 _MAX_CACHED = 200_000
@@ -157,23 +142,22 @@ class Pipeline:
         if space is None:
             space = AddressSpace(raw.space, raw.tgid, raw.comm, "")
         cache = space.locations
-        exact, scheduling = True, False
-        for address in raw.user:
-            key = address * 2 + (not exact)
-            index = cache.get(key)
+        scheduling = False
+        for raw_address in raw.user:
+            index = cache.get(raw_address)
             if index is None:
                 if len(cache) > _MAX_CACHED:
                     cache.clear()
-                index = cache[key] = self._user_location(space, address, exact)
+                index = cache[raw_address] = self._user_location(space, raw_address)
             locations.append(index)
             noted = self._noted.get(index)
-            if noted == _MORESTACK and scheduling:
-                break
-            exact = noted in _EXACT_CALLERS
-            scheduling |= noted == _SCHEDULER
+            if noted is not None:
+                if noted == _MORESTACK and scheduling:
+                    break
+                scheduling |= noted == _SCHEDULER
 
-    def _user_location(self, space: AddressSpace, address: int, exact: bool) -> int:
-        lookup = address if exact or _returns_from_signal(space, address) else address - 1
+    def _user_location(self, space: AddressSpace, raw_address: int) -> int:
+        lookup = raw_address ^ abi.EXACT if raw_address & abi.EXACT else raw_address - 1
         region = space.find(lookup)
         if region is None:
             location = Location(Kind.NATIVE, None, lookup)
@@ -199,12 +183,3 @@ class Pipeline:
             location = Location(Kind.KERNEL, mapping, lookup, self._kernel.symbolize(lookup))
             index = self._kernel_locations[lookup] = self._builder.location(location)
         return index
-
-
-def _returns_from_signal(space: AddressSpace, address: int) -> bool:
-    """Whether a return address is the first byte of a function that ends a signal: one less is another function's."""
-    region = space.find(address) if address % 16 == 0 else None
-    if region is None or region.binary is None:
-        return False
-    _, frames = region.binary.symbolize(address - region.bias)
-    return bool(frames) and frames[-1].function in _SIGNAL_RETURNS

@@ -2,10 +2,10 @@
 
 import os
 
-from agent.rows import RowBuilder
+from agent.rowkeeper import RowKeeper
 from agent.spaces import AddressSpace, Region, SpaceReader
 from bpf.abi import Event, EventKind
-from bpf.tables import GoThreads, ProcessMapping, ProcessTable, RowTables
+from bpf.processes import GoThreads, ProcessMapping, ProcessTable
 from symbolizer.go.layout import GoRuntimeLayout
 
 _KEPT_EXITED = 4096
@@ -16,10 +16,9 @@ _REFRESH_BACKOFF = 64
 class Processes:
     """All processes seen. `spaces` has their address spaces, those that ended lately included."""
 
-    def __init__(self, reader: SpaceReader, builder: RowBuilder, table: ProcessTable, rows: RowTables) -> None:
+    def __init__(self, reader: SpaceReader, table: ProcessTable, rows: RowKeeper) -> None:
         """Nothing is known yet; the kernel side tells of processes by events."""
         self._reader = reader
-        self._builder = builder
         self._table = table
         self._rows = rows
         self._misses: dict[int, int] = {}
@@ -43,6 +42,8 @@ class Processes:
                 self.add(event.tgid, event.space, event.comm)
         elif event.kind is EventKind.STALE:
             self._refresh(event)
+        elif event.kind is EventKind.ROWS and event.space in self.spaces:
+            self._rows.asked(self.spaces[event.space], event.address)
         elif event.kind is EventKind.EXIT and event.space in self.spaces:
             self._table.exited(event.tgid, event.space)
             self._exited.append(event.space)
@@ -60,44 +61,22 @@ class Processes:
         self._publish(space)
 
     def _publish(self, space: AddressSpace) -> None:
-        """Give the walker the mappings, with what rows there are by now."""
+        """Give the walker the mappings."""
         current = self._table.space_of(space.tgid)
         if current is not None and current != space.id:
             return  # it has been replaced by an exec meanwhile
-        mappings, go = [], None
+        mappings: list[ProcessMapping] = []
+        go = None
         for region in space.regions:
-            rows = self._builder.rows_of(region.binary)
-            mappings.append(
-                ProcessMapping(region.start, region.end, region.bias, rows.table if rows else 0, rows is not None)
-            )
-            if rows is not None and region.binary is not None and region.binary.go is not None and go is None:
+            mappings += self._rows.mappings(region)
+            if go is None and region.binary is not None and region.binary.go is not None:
                 go = go_threads(region.binary.go.runtime_layout(), region, space.tgid)
         if mappings and not self._table.set(space.tgid, space.id, mappings, go):
             self.refused += 1
 
-    def place_rows(self, timeout: float = 0.0) -> None:
-        """Hand rows that have been made to the walker, waiting up to `timeout` seconds for each that is pending."""
-        while self._builder.pending:
-            made = self._builder.finished(timeout)
-            if made is None:
-                return
-            rows, table = made
-            if table is None:
-                continue
-            rows.table = self._rows.add(table)
-            for space in self.latest.values():
-                if any(region.binary is rows.binary for region in space.regions):
-                    self._publish(space)
-
-    @property
-    def pending(self) -> bool:
-        """Whether rows are being made."""
-        return self._builder.pending
-
     def settle(self) -> None:
         """After a window: allow reuse of table space, and forget processes that ended long ago."""
         self._table.settle()
-        self._rows.settle()
         for space in self._exited[:-_KEPT_EXITED]:
             gone = self.spaces.pop(space, None)
             self._misses.pop(space, None)

@@ -14,14 +14,16 @@ from agent.errors import MachineError, TargetError
 from agent.pipeline import KERNEL_CODE, USER_CODE, Pipeline
 from agent.processes import Processes
 from agent.procfs.process import command_name
+from agent.rowkeeper import RowKeeper
 from agent.rows import RowBuilder
 from agent.spaces import SpaceReader
 from bpf import causes
 from bpf.abi import Target, Want
 from bpf.attach import CpuTimers, ProcessTracepoints, parse_cpu_list
 from bpf.capture import Capture
+from bpf.processes import ProcessTable
 from bpf.programs import LoadError, Loading, Programs, sizes_for
-from bpf.tables import ProcessTable, RowTables
+from bpf.rows import RowTables
 from profiles.model import Loss, Metadata, Profile, ProfileBuilder, ValueType
 from symbolizer.files import FileCache
 from symbolizer.kernel import KernelSymbols
@@ -73,6 +75,7 @@ class _Attached:
     programs: Programs
     capture: Capture
     processes: Processes
+    rows: RowKeeper
     timers: CpuTimers
     tracepoints: ProcessTracepoints
 
@@ -97,7 +100,7 @@ class Recorder:
             raise load_error(error) from error
         self._files = FileCache()
         self._reader = SpaceReader(self._files, wanted.proc_root)
-        self._rows = RowBuilder()
+        self._row_builder = RowBuilder()
         self._prepare()
 
     def __enter__(self) -> Self:
@@ -112,9 +115,11 @@ class Recorder:
         """Have the rows of what will be sampled made while the programs are being loaded."""
         for pid in self._wanted.pids:
             for region in self._reader.read(0, pid).regions:
-                self._rows.rows_of(region.binary)
-        if self._wanted.program:
-            self._rows.rows_of(self._reader.program(self._wanted.program))
+                if region.binary is not None:
+                    self._row_builder.want(region.binary)
+        program = self._reader.program(self._wanted.program) if self._wanted.program else None
+        if program is not None:
+            self._row_builder.want(program)
 
     def start(self) -> None:
         """Attach, with the tables of the target processes in place, and begin sampling. Raises GoroscopeError."""
@@ -125,8 +130,10 @@ class Recorder:
         wanted = self._wanted
         try:
             capture = Capture(programs, wanted.target, wanted.flags, wanted.hertz, self._cpus)
-            processes = Processes(self._reader, self._rows, ProcessTable(programs.maps), RowTables(programs.maps))
+            rows = RowKeeper(self._row_builder, RowTables(programs.maps))
+            processes = Processes(self._reader, ProcessTable(programs.maps), rows)
             self._aim(programs, processes)
+            rows.place(timeout=_ROWS_PATIENCE)
             tracepoints = ProcessTracepoints(programs.programs)
             timers = CpuTimers(programs.programs["on_tick"], wanted.hertz)
             timers.follow()
@@ -139,7 +146,7 @@ class Recorder:
                 f"The BPF programs could not be attached: {error.strerror}.",
                 "Run `goroscope doctor` to see what this machine lacks.",
             ) from error
-        self._attached = _Attached(programs, capture, processes, timers, tracepoints)
+        self._attached = _Attached(programs, capture, processes, rows, timers, tracepoints)
         kernel = KernelSymbols.read(str(wanted.proc_root))
         self._pipeline = Pipeline(
             self._builder,
@@ -176,7 +183,6 @@ class Recorder:
                 ) from error
             finally:
                 os.close(directory)
-        processes.place_rows(timeout=_ROWS_PATIENCE)
 
     def run(self, seconds: float | None, tick: Callable[[float], bool]) -> None:
         """Sample for a time, or until `tick(elapsed)`, called about once a second, says False. May be called again."""
@@ -191,10 +197,10 @@ class Recorder:
             if now >= window_end or attached.capture.filling_up:
                 self._drain()
                 window_end = time.monotonic() + self._wanted.window_seconds
-            pause = _ROWS_POLL_SECONDS if attached.processes.pending else _POLL_SECONDS
+            pause = _ROWS_POLL_SECONDS if self._row_builder.pending else _POLL_SECONDS
             for event in attached.capture.wait(min(window_end, end or window_end, now + pause) - now):
                 attached.processes.handle(event)
-            attached.processes.place_rows()
+            attached.rows.place()
             attached.timers.follow()
             self._cpus_sampled = max(self._cpus_sampled, attached.timers.cpus)
 
@@ -203,6 +209,7 @@ class Recorder:
         assert attached is not None
         self._take(attached)
         attached.processes.settle()
+        attached.rows.settle(attached.capture.window, attached.processes.latest.values())
         self._files.trim()
 
     def stop(self) -> None:
@@ -247,7 +254,7 @@ class Recorder:
 
     def close(self) -> None:
         """Detach and unload."""
-        self._rows.close()
+        self._row_builder.close()
         attached, self._attached = self._attached, None
         if attached is None:
             self._loading.cancel()

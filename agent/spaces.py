@@ -43,7 +43,7 @@ class AddressSpace:
     regions: list[Region] = field(default_factory=list)
     perf_map: PerfMap | None = None
     locations: dict[int, int] = field(default_factory=dict)
-    """Cache of the pipeline: location index by address * 2 + (1 for return addresses)."""
+    """Cache of the pipeline: location index by address as a stack has it."""
 
     def find(self, address: int) -> Region | None:
         """The region that holds an address, or None."""

@@ -7,7 +7,7 @@
 #define PAGE_BITS 12          /* unwind rows are looked up per 4 KiB of file virtual addresses */
 #define SLAB_ROWS 16384       /* rows in one slab: 64 KiB */
 #define MAX_SLABS 2048        /* 128 MiB of rows at the most */
-#define MAX_RULES 16384
+#define MAX_RULES 65536       /* of all files together: each file has a run of its own */
 #define WINDOW_WORDS 128      /* user stack is read 1 KiB at a time */
 
 enum target_mode { TARGET_ALL = 0, TARGET_PIDS = 1, TARGET_CGROUP = 2 };
@@ -18,7 +18,7 @@ struct config {
     u32 active;    /* which count map is filled: 0 or 1 */
     u32 target;    /* enum target_mode */
     u32 flags;     /* enum config_flags */
-    u32 unused;
+    u32 window;    /* number of the window, so that it is known which rows were used lately */
     u64 period_ns; /* of the sampling timer, to notice missed ticks */
 };
 
@@ -29,7 +29,9 @@ struct count_key {
     u32 tid; /* 0 unless PER_THREAD */
 };
 
-/* A stack as it crosses the ring buffer: the head, then `user` and `kernel` addresses (u64), leaf first. */
+/* A stack as it crosses the ring buffer: the head, then `user` and `kernel` addresses (u64), leaf first. User
+ * addresses are return addresses, or with EXACT those of an instruction: of the leaf, and of what was interrupted. */
+#define EXACT (1UL << 63)
 struct stack_head {
     u64 hash;
     u64 space; /* address space the user addresses belong to; 0: none */
@@ -41,14 +43,14 @@ struct stack_head {
     char comm[16]; /* of the thread */
 };
 
-enum event_kind { EVENT_NEW_SPACE = 1, EVENT_STALE = 2, EVENT_EXIT = 3 };
+enum event_kind { EVENT_NEW_SPACE = 1, EVENT_STALE = 2, EVENT_EXIT = 3, EVENT_ROWS = 4 };
 
 /* What user space is told of processes, over the ring `events`. */
 struct event {
     u32 kind;
     u32 tgid;
     u64 space;
-    u64 address; /* EVENT_STALE: the address that no mapping holds */
+    u64 address; /* EVENT_STALE: the address that no mapping holds; EVENT_ROWS: the table that has no rows */
     char comm[16];
 };
 
@@ -82,19 +84,27 @@ struct process {
 
 enum mapping_table { GO_CODE = 0x80000000 };
 
-/* Element of `mappings`: an executable mapping of a process; a process has a sorted run of them. */
+/* Element of `mappings`: executable memory of a process; a process has a sorted run of them. */
 struct mapping {
     u64 start;
     u64 bias;  /* address - bias = file virtual address */
-    u32 pages; /* length in 4 KiB */
-    u32 table; /* index in `tables`, 0: frame pointers only; | GO_CODE */
+    u32 units; /* length in 16 bytes: Go code and C code of one file are mappings of their own */
+    u32 table; /* index in `tables`, 0: generated code, frame pointers only; | GO_CODE */
 };
 
-/* Element of `tables`: the rows of one file. */
+/* WANTED: not made yet, frame pointers meanwhile, and the stack says so. NONE: the file has no tables, frame pointers
+ * are its rule. REFUSED: there is no room, frame pointers, and the stack says so. */
+enum rows_state { ROWS_WANTED = 0, ROWS_READY = 1, ROWS_NONE = 2, ROWS_REFUSED = 3 };
+
+/* Element of `tables`: the rows of one file, shared by all processes that map it. */
 struct table {
     u32 first_page; /* file virtual address >> PAGE_BITS of the first page */
     u32 pages;
-    u32 first; /* run of elements in `pages` */
+    u32 first;      /* run of elements in `pages` */
+    u32 base_rule;  /* rule n of the file is element base_rule + n of `rules`; n > 0 */
+    u32 state;      /* enum rows_state */
+    u32 wanted;     /* stacks that met it while WANTED */
+    u32 used;       /* config.window when its rows were last looked at */
     u32 unused;
 };
 
@@ -105,15 +115,23 @@ struct page {
     u16 count;
 };
 
-/* Element of `rules`; kinds are symbolizer.unwind.rows.RuleKind. */
+/* Element of `rules`; kinds and special values of rbp are those of symbolizer.unwind.rows. */
 struct rule {
     s32 cfa;
     s16 rbp;
     u8 kind;
-    u8 unused;
+    u8 reg; /* FROM_REGISTER: index in struct registers */
 };
-enum rule_bits { FROM_RBP = 1, DEREFERENCE = 2, PLT_ENTRY = 4, PLUS_WORD = 8, SPECIAL = 0xf0 };
+enum rule_bits {
+    FROM_RBP = 1,
+    DEREFERENCE = 2,
+    PLT_ENTRY = 4,
+    PLUS_WORD = 8,
+    SPECIAL = 0x70,
+    FROM_REGISTER = 0x80, /* in the leaf only: of callers no other registers than rsp and rbp are known */
+};
 enum rule_kind { RULE_END = 0x10, RULE_SIGNAL = 0x20, RULE_UNSUPPORTED = 0x30, RULE_CURG = 0x40 };
+enum rule_rbp { RBP_AT_RBP = 1, RBP_LOST = 2 };
 
 _Static_assert(sizeof(struct config) == 24, "config");
 _Static_assert(sizeof(struct count_key) == 16, "count_key");
@@ -121,6 +139,6 @@ _Static_assert(sizeof(struct stack_head) == 48, "stack_head");
 _Static_assert(sizeof(struct event) == 40, "event");
 _Static_assert(sizeof(struct process) == 104, "process");
 _Static_assert(sizeof(struct mapping) == 24, "mapping");
-_Static_assert(sizeof(struct table) == 16, "table");
+_Static_assert(sizeof(struct table) == 32, "table");
 _Static_assert(sizeof(struct page) == 8, "page");
 _Static_assert(sizeof(struct rule) == 8, "rule");

@@ -10,7 +10,7 @@ STACK_HEAD = struct.Struct("<QQIIHHI16s")
 EVENT = struct.Struct("<IIQQ16s")
 PROCESS = struct.Struct("<QQQQQQQIIIIIIIIiHHHHHH")
 MAPPING = struct.Struct("<QQII")
-TABLE = struct.Struct("<IIII")
+TABLE = struct.Struct("<IIIIIIII")
 PAGE = struct.Struct("<IHH")
 RULE = struct.Struct("<ihBB")
 
@@ -18,8 +18,12 @@ MAX_FRAMES = 127
 MAX_MAPPINGS = 4096
 SLAB_ROWS = 16384
 MAX_SLABS = 2048
-MAX_RULES = 16384
+MAX_RULES = 65536
+MAPPING_UNIT = 16
+"""Bytes that the length of a mapping is counted in."""
 GO_CODE = 0x80000000
+EXACT = 1 << 63
+"""Set in a user address of a stack that is no return address: the leaf's, and those of interrupted code."""
 MAPPINGS_KNOWN = 1
 FIRST_STACK_HASH = 256
 """Smaller stack hashes in a count key are ids of losses: samples without a stack."""
@@ -47,11 +51,24 @@ class EventKind(IntEnum):
     NEW_SPACE = 1
     STALE = 2
     EXIT = 3
+    ROWS = 4
+
+
+class RowsState(IntEnum):
+    """enum rows_state."""
+
+    WANTED = 0
+    READY = 1
+    NONE = 2
+    REFUSED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something user space is told of a process. `space` names the address space, `address` is of STALE only."""
+    """Something user space is told of a process. `space` names the address space.
+
+    `address`: of STALE the one that no mapping holds, of ROWS the index of the table without rows.
+    """
 
     kind: EventKind
     tgid: int
@@ -62,7 +79,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RawStack:
-    """A stack as the kernel walked it: addresses leaf first; callers are return addresses.
+    """A stack as the kernel walked it: addresses leaf first. User addresses without EXACT are return addresses.
 
     `space` names the address space (0: no user stack), `stop` is the id of a cause in bpf/causes.h.
     """

@@ -58,6 +58,8 @@ class Capture:
         self._settings = (int(target), int(want), 1_000_000_000 // hertz)
         self._cpus = possible_cpus
         self._active = 0
+        self.window = 1
+        """The number of the current window, which the walker notes beside the rows that it uses."""
         self._start_ns = time.monotonic_ns()
         self._recent: deque[dict[int, bytes]] = deque([{}], maxlen=_KEPT_WINDOWS)
         self._arrived = 0
@@ -69,7 +71,7 @@ class Capture:
 
     def _configure(self) -> None:
         target, want, period = self._settings
-        self._config.update(0, abi.CONFIG.pack(self._active, target, want, 0, period))
+        self._config.update(0, abi.CONFIG.pack(self._active, target, want, self.window % 2**32, period))
 
     @property
     def filling_up(self) -> bool:
@@ -92,6 +94,7 @@ class Capture:
         """End the window: its counts, the stacks they name, and what was lost in it."""
         idle = self._active
         self._active = 1 - idle
+        self.window += 1
         self._configure()
         time.sleep(_SETTLE_SECONDS)
         keys, values = self._drains[idle].take()

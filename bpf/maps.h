@@ -7,10 +7,10 @@
  *   cgroups     cgroup array                           1            8 KiB
  *   processes   hash, u32 tgid -> struct process       PROCESSES    0.6 MiB
  *   mappings    array -> struct mapping                MAPPINGS     1.5 MiB
- *   tables      array -> struct table                  TABLES       64 KiB
+ *   tables      array -> struct table                  TABLES       128 KiB
  *   pages       array -> struct page                   PAGES        2 MiB
  *   slabs       array of maps -> 64 KiB of rows        MAX_SLABS    16 KiB, and each slab in use
- *   rules       array of one element, all rules        1            128 KiB
+ *   rules       array of one element, all rules        1            512 KiB
  *   counts_a/b  hash, struct count_key -> u64          COUNTS       0.9 MiB each at 8,192
  *   stacks      ring buffer of struct stack_head       STACK_RING   1 MiB
  *   events      ring buffer of struct event            EVENT_RING   64 KiB
@@ -22,16 +22,22 @@
  *
  * All hashes are preallocated: perf_event programs may not allocate on 5.10.
  */
+struct registers { /* struct pt_regs, arch/x86/include/asm/ptrace.h */
+    u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
+};
 struct sample {
     /* where the walk is */
     u64 pc, sp, bp;
-    u64 window;   /* user address of words[0]; 0: nothing read */
-    u32 mapping;  /* index of the mapping of the last frame */
-    u32 passes;   /* tail calls so far */
-    u32 caller;   /* pc is a return address: look up pc - 1 */
-    u32 by_row;   /* not by the frame pointer even though it is a caller */
-    u32 resumed;  /* the goroutine's own stack was taken up once already */
+    u64 window;      /* user address of words[0]; 0: nothing read */
+    u32 mapping;     /* index of the mapping of the last frame */
+    u32 passes;      /* tail calls so far */
+    u32 caller;      /* pc is a return address: look up pc - 1 */
+    u32 by_row;      /* not by the frame pointer even though it is a caller */
+    u32 resumed;     /* the goroutine's own stack was taken up once already */
     u32 kernel_mode;
+    u32 now;         /* config.window */
+    u32 ask;         /* table whose rows user space is to be asked for; 0: none */
+    struct registers registers; /* of the leaf */
     /* what is sent */
     struct stack_head head;
     u64 frames[2 * (MAX_FRAMES + 1)];
@@ -47,7 +53,7 @@ struct tick {
 
 /* bcc compiles large array members slowly, and cannot describe sizeof: values are declared as bytes and cast. */
 struct sample_bytes {
-    char bytes[3176];
+    char bytes[3352];
 };
 struct slab {
     u32 row[SLAB_ROWS];

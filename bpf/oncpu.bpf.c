@@ -11,9 +11,6 @@
  * count adds the kernel stack, and counts. A stack crosses to user space when its count entry is first made in a
  * window: what crosses grows with distinct stacks, not with samples.
  */
-struct registers { /* struct pt_regs, arch/x86/include/asm/ptrace.h */
-    u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
-};
 struct bpf_perf_event_data { /* include/uapi/linux/bpf_perf_event.h */
     struct registers regs;
     u64 sample_period;
@@ -52,33 +49,53 @@ static inline int is_target(struct config *wanted, u32 tgid) {
     return 1;
 }
 
+/* What the sampled instruction had in its registers. The context is no memory: it can be read by field only. */
+static inline void take_registers(struct registers *to, struct registers *from) {
+    to->r15 = from->r15;
+    to->r14 = from->r14;
+    to->r13 = from->r13;
+    to->r12 = from->r12;
+    to->bp = from->bp;
+    to->bx = from->bx;
+    to->r11 = from->r11;
+    to->r10 = from->r10;
+    to->r9 = from->r9;
+    to->r8 = from->r8;
+    to->ax = from->ax;
+    to->cx = from->cx;
+    to->dx = from->dx;
+    to->si = from->si;
+    to->di = from->di;
+    to->ip = from->ip;
+    to->sp = from->sp;
+}
+
 /* The user registers of the current task; 0 when it has none (a kernel thread, or one that is exiting). */
 static inline int user_registers(struct bpf_perf_event_data *ctx, struct sample *sample) {
-    if ((ctx->regs.cs & 3) == 3) {
-        sample->pc = ctx->regs.ip;
-        sample->sp = ctx->regs.sp;
-        sample->bp = ctx->regs.bp;
-        sample->kernel_mode = 0;
-        return 1;
-    }
-    sample->kernel_mode = 1;
-    u64 task = bpf_get_current_task(), mm = 0;
-    read_kernel(&mm, 8, (void *)(task + TASK_MM));
-    if (!mm)
-        return 0;
+    sample->kernel_mode = (ctx->regs.cs & 3) != 3;
+    if (!sample->kernel_mode) {
+        take_registers(&sample->registers, &ctx->regs);
+    } else {
+        u64 task = bpf_get_current_task(), mm = 0;
+        read_kernel(&mm, 8, (void *)(task + TASK_MM));
+        if (!mm)
+            return 0;
 #ifdef HAVE_TASK_PT_REGS
-    struct registers *saved = (struct registers *)bpf_task_pt_regs((void *)bpf_get_current_task_btf());
+        struct registers *saved = (struct registers *)bpf_task_pt_regs((void *)bpf_get_current_task_btf());
 #else
-    u64 stack = 0;
-    read_kernel(&stack, 8, (void *)(task + TASK_STACK));
-    struct registers *saved = (struct registers *)(stack + KERNEL_STACK_SIZE - sizeof(struct registers));
+        u64 stack = 0;
+        read_kernel(&stack, 8, (void *)(task + TASK_STACK));
+        struct registers *saved = (struct registers *)(stack + KERNEL_STACK_SIZE - sizeof(struct registers));
 #endif
-    u64 failed = read_kernel(&sample->pc, 8, &saved->ip);
-    failed |= read_kernel(&sample->sp, 8, &saved->sp);
-    failed |= read_kernel(&sample->bp, 8, &saved->bp);
-    if (failed)
-        sample->head.stop = STOP_no_registers;
-    return !failed;
+        if (read_kernel(&sample->registers, sizeof(struct registers), saved)) {
+            sample->head.stop = STOP_no_registers;
+            return 0;
+        }
+    }
+    sample->pc = sample->registers.ip;
+    sample->sp = sample->registers.sp;
+    sample->bp = sample->registers.bp;
+    return 1;
 }
 
 static inline int is_exiting(void) {
@@ -128,6 +145,8 @@ int on_tick(struct bpf_perf_event_data *ctx) {
     sample->caller = 0;
     sample->by_row = 0;
     sample->resumed = 0;
+    sample->now = wanted->window;
+    sample->ask = 0;
     sample->head.space = 0;
     sample->head.tgid = tgid;
     sample->head.tid = (u32)id;
@@ -150,7 +169,7 @@ int on_tick(struct bpf_perf_event_data *ctx) {
     return 0;
 }
 
-/* A kernel that is asked about an address in no mapping may have old mappings: ask to read them, once a second. */
+/* An address in no mapping may mean that the mappings are old: ask to read them again, once a second. */
 static inline void ask_for_mappings(struct sample *sample) {
     u32 tgid = sample->head.tgid;
     struct process *process = processes.lookup(&tgid);
@@ -229,6 +248,8 @@ int count(struct bpf_perf_event_data *ctx) {
     sample->head.hash = hash;
     if (sample->head.stop == STOP_no_mapping)
         ask_for_mappings(sample);
+    if (sample->ask)
+        tell(EVENT_ROWS, sample->head.tgid, sample->head.space, sample->ask);
 
     struct count_key key = {};
     key.stack = hash;

@@ -14,7 +14,8 @@
  * rbp leads on into the stack of the thread that made it), runtime.mcall, where the scheduler's stack ends (up to Go
  * 1.24 rbp leads on into the goroutine that just parked), and runtime.morestack, from which the walk goes on at the
  * registers saved in the current goroutine. A leaf in one of them may be before the switch: that too its row knows.
- * What is above runtime.asyncPreempt and runtime.sigpanic did not call but was interrupted: it goes by its row.
+ * What is above runtime.asyncPreempt and runtime.sigpanic did not call but was interrupted: it goes by its row. So
+ * does the caller of a leaf in morestack, which is in its prologue.
  */
 enum { RESUMED, NO_GOROUTINE, UNREADABLE };
 
@@ -60,15 +61,36 @@ static inline u32 find_mapping(struct process *process, u64 address) {
     return low;
 }
 
+/* Rows that are needed and not there: frame pointers meanwhile, which the stack says. User space is asked for them at
+ * the 1st, 2nd, 4th, 8th.. stack that meets them, so that it knows which files matter most. */
+static inline void rows_missing(struct sample *sample, struct table *table, u32 index) {
+    if (table->state == ROWS_NONE)
+        return;
+    sample->head.stop = STOP_no_rows;
+    if (table->state != ROWS_WANTED)
+        return;
+    u32 wanted = table->wanted + 1;
+    table->wanted = wanted;
+    if (!(wanted & (wanted - 1)))
+        sample->ask = index;
+}
+
 /* The rule in force at a file virtual address: its index; 0, frame pointers, where there are no rows. */
-static inline u32 find_rule(u32 table_index, u64 vaddr) {
+static inline u32 find_rule(struct sample *sample, u32 table_index, u64 vaddr) {
     int index = table_index, zero = 0;
     struct table *table = tables.lookup(&index);
     if (!table)
         return 0;
+    if (table->state != ROWS_READY) {
+        rows_missing(sample, table, table_index);
+        return 0;
+    }
+    if (table->used != sample->now)
+        table->used = sample->now;
     u32 number = (u32)(vaddr >> PAGE_BITS) - table->first_page;
     if (number >= table->pages)
         return 0;
+    u32 base = table->base_rule;
     index = table->first + number;
     struct page *page = pages.lookup(&index);
     if (!page)
@@ -93,7 +115,8 @@ static inline u32 find_rule(u32 table_index, u64 vaddr) {
     }
     u32 row = slab->row[low & (SLAB_ROWS - 1)];
     OPAQUE(row);
-    return row & 0xffff;
+    row &= 0xffff;
+    return row ? base + row : 0;
 }
 
 /* Makes words[] hold the two words below `cfa`; returns the index of the return address in it, or -1. */
@@ -122,7 +145,7 @@ static inline int stop(struct sample *sample, u32 cause) {
 
 static inline void keep_frame(struct sample *sample, u64 pc) {
     u32 user = sample->head.user;
-    sample->frames[user & MAX_FRAMES] = pc;
+    sample->frames[user & MAX_FRAMES] = sample->caller ? pc : pc | EXACT;
     sample->head.user = user + 1;
     u64 hash = (sample->head.hash ^ pc) * 0x9E3779B97F4A7C15UL;
     sample->head.hash = hash ^ (hash >> 29);
@@ -134,12 +157,12 @@ static inline int find_code(struct sample *sample, struct process *process, u64 
         return address - 4096 < (1UL << 47) - 4096 ? GO_ON : stop(sample, STOP_bad_frame);
     int index = sample->mapping;
     struct mapping *mapping = mappings.lookup(&index);
-    if (mapping && (address - mapping->start) >> 12 >= mapping->pages) {
+    if (mapping && (address - mapping->start) >> 4 >= mapping->units) {
         index = find_mapping(process, address);
         sample->mapping = index;
         mapping = mappings.lookup(&index);
     }
-    if (!mapping || (address - mapping->start) >> 12 >= mapping->pages)
+    if (!mapping || (address - mapping->start) >> 4 >= mapping->units)
         return stop(sample, STOP_no_mapping);
     *table = mapping->table;
     *vaddr = address - mapping->bias;
@@ -176,6 +199,8 @@ static inline int follow_special(struct sample *sample, struct process *process,
     /* rsp points at struct ucontext; uc_mcontext at 40, in it rbp at 80, rsp at 120, rip at 128
      * (arch/x86/include/uapi/asm/sigcontext.h) */
     u64 sp = sample->sp;
+    u32 last = (sample->head.user - 1) & MAX_FRAMES;
+    sample->frames[last] |= EXACT; /* the handler returns to the first byte of this code, which called nothing */
     u64 failed = read_user(&sample->bp, 8, (void *)(sp + 120));
     failed |= read_user(&sample->sp, 8, (void *)(sp + 160));
     failed |= read_user(&sample->pc, 8, (void *)(sp + 168));
@@ -193,6 +218,13 @@ static inline int follow(struct sample *sample, struct rule *rule, u64 address, 
     u64 from_bp = -(u64)(kind & FROM_RBP);
     OPAQUE(from_bp);
     u64 cfa = (bp & from_bp) | (sp & ~from_bp);
+    if (kind & FROM_REGISTER) {
+        u32 number = rule->reg;
+        OPAQUE(number);
+        if (sample->head.user != 1)
+            return stop(sample, STOP_unsupported);
+        cfa = ((u64 *)&sample->registers)[number & 15];
+    }
     if (kind & DEREFERENCE) {
         u64 value = 0;
         if (read_user(&value, 8, (void *)(cfa + plus)))
@@ -211,7 +243,9 @@ static inline int follow(struct sample *sample, struct rule *rule, u64 address, 
     sample->pc = sample->words[at & (WINDOW_WORDS - 1)];
     if (saved == -16)
         sample->bp = sample->words[(at - 1) & (WINDOW_WORDS - 1)];
-    else if (saved && read_user(&sample->bp, 8, (void *)(cfa + saved)))
+    else if (saved == RBP_LOST)
+        sample->bp = 1; /* no frame has an odd address: where rbp is needed, the walk ends with a cause */
+    else if (saved && read_user(&sample->bp, 8, (void *)(saved == RBP_AT_RBP ? bp : cfa + saved)))
         return stop(sample, STOP_bad_read);
     return sample->pc ? GO_ON : ENDED;
 }
@@ -238,13 +272,13 @@ static inline int walk_frame(struct sample *sample, struct process *process, str
         if (within(address, process->async_preempt, process->async_preempt_size) ||
             within(address, process->sigpanic, process->sigpanic_size))
             sample->caller = 0;
+        if (within(address, process->morestack, process->morestack_size))
+            sample->by_row = 1; /* it was called by a prologue: its caller has no frame yet */
         if (!by_row && pass_go_caller(sample, process, address, &special))
             return ENDED;
-        if (by_row && !(table & 0xffff)) /* not made yet: a frameless leaf loses its caller */
-            sample->head.stop = STOP_no_rows;
     }
     if (by_row && (table & 0xffff))
-        rule_index = find_rule(table & 0xffff, vaddr);
+        rule_index = find_rule(sample, table & 0xffff, vaddr);
     struct rule *rule = &all->rule[rule_index & (MAX_RULES - 1)];
     special |= rule->kind & SPECIAL;
     if (special)

@@ -49,6 +49,7 @@ class Binary:
     def __init__(self, elf: ElfFile, path: str, key: FileKey | None = None, debug: ElfFile | None = None) -> None:
         """`path` is what people are shown; `debug` the file's separate debug file."""
         self.elf = elf
+        self.debug = debug
         self.path = path
         self.key = key
         self.build_id = elf.build_id

@@ -9,6 +9,7 @@ Source of the layouts: System V ABI, `Elf64_Ehdr`, `Elf64_Phdr`, `Elf64_Shdr`, `
 import mmap
 import os
 import struct
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +27,8 @@ SHT_SYMTAB = 2
 SHT_NOTE = 7
 SHT_NOBITS = 8
 SHT_DYNSYM = 11
+LARGE = 16 << 20
+"""Bytes from which a file counts as large: reading all its tables takes long, and much memory."""
 MAX_SEGMENTS = 1024
 MAX_SECTIONS = 65536
 MAX_NAME = 256
@@ -80,6 +83,8 @@ class ElfFile:
     def __init__(self, data: "mmap.mmap | bytes") -> None:
         """Parse the headers of `data`. Raises ElfError."""
         self.data = data
+        self.descriptor: int | None = None
+        """An open descriptor of a large file, so that another process can be given it; closed with this object."""
         if len(data) < _EHDR.size or data[:4] != b"\x7fELF":
             raise ElfError("not an ELF file")
         if data[4] != 2 or data[5] != 1:
@@ -100,9 +105,14 @@ class ElfFile:
         """
         fd = path if isinstance(path, int) else open_regular(path)
         try:
-            if os.fstat(fd).st_size == 0:
+            size = os.fstat(fd).st_size
+            if size == 0:
                 raise ElfError("empty file")
-            return cls(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
+            elf = cls(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
+            if size >= LARGE:
+                elf.descriptor = os.dup(fd)
+                weakref.finalize(elf, os.close, elf.descriptor)
+            return elf
         except ValueError as error:
             raise ElfError(str(error)) from error
         finally:

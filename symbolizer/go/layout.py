@@ -67,6 +67,7 @@ class _Program(Protocol):
 _FUNCTIONS = (
     "mcall",
     "morestack",
+    "morestack_noctxt",
     "mstart",
     "asyncPreempt",
     "sigpanic",
@@ -105,7 +106,7 @@ def runtime_layout(program: _Program) -> GoRuntimeLayout:
         g_syscallbp=syscallbp if known else None,
         g_goid=goid if known else None,
         mcall=ranges.get("runtime.mcall"),
-        morestack=ranges.get("runtime.morestack"),
+        morestack=_joined(ranges.get("runtime.morestack"), ranges.get("runtime.morestack_noctxt")),
         mstart=ranges.get("runtime.mstart"),
         async_preempt=ranges.get("runtime.asyncPreempt"),
         sigpanic=ranges.get("runtime.sigpanic"),
@@ -114,6 +115,11 @@ def runtime_layout(program: _Program) -> GoRuntimeLayout:
         systemstack=ranges.get("runtime.systemstack"),
         asmcgocall=ranges.get("runtime.asmcgocall"),
     )
+
+
+def _joined(first: Range | None, second: Range | None) -> Range | None:
+    """Both functions where the second follows the first, else the first: morestack_noctxt jumps to morestack."""
+    return (first[0], second[1]) if first and second and first[1] == second[0] else first
 
 
 def _thread_local_g(elf: ElfFile, function: Range | None) -> tuple[int | None, int | None]:

@@ -13,7 +13,7 @@ from symbolizer.go.binary import GoBinary
 from symbolizer.go.errors import GoError
 from symbolizer.go.pclntab import ASSEMBLY, SP_WRITE, TOP_FRAME, Func
 from symbolizer.unwind.pages import PageWriter, Spans
-from symbolizer.unwind.rows import FRAME_POINTER, Rule, RuleKind, UnwindTable
+from symbolizer.unwind.rows import Rule, RuleKind, RuleSet, UnwindTable
 
 _CROSSED = frozenset(
     {
@@ -43,7 +43,6 @@ _LOAD_SP = re.compile(rb"[\x48\x49]\x8b[\x60-\x63\x65-\x67]\x38")
 """mov rsp, [register + 56]: the switch to the stack in some g.sched.sp"""
 _INT3 = b"\xcc"
 _CODE_SIZE = 1024
-_MAX_RULES = 1 << 16
 _MAX_DELTA = 1 << 30
 """Above any stack; a rule holds 32 bits."""
 
@@ -53,8 +52,21 @@ def go_unwind_table(program: GoBinary) -> UnwindTable:
 
     Raises GoError if the tables ask for more rows or rules than any real program has.
     """
-    rules = _Rules(program)
+    rules = RuleSet()
     pages = PageWriter(program.text_range[0])
+    write_go_rows(program, rules, pages)
+    return pages.table(rules.in_order())
+
+
+def write_go_rows(program: GoBinary, rules: RuleSet, pages: PageWriter) -> None:
+    """Add the rows of a program's Go text to those of a file. Raises GoError as go_unwind_table does."""
+    try:
+        _write(program, _Rules(program, rules), pages)
+    except OverflowError as error:
+        raise GoError("The stack tables of this Go program need more rows than any real one.") from error
+
+
+def _write(program: GoBinary, rules: "_Rules", pages: PageWriter) -> None:
     table, text = program.table, program.text
     shared = {0: rules.frame_pointer}
     start = text + table.entries[0]
@@ -72,37 +84,23 @@ def go_unwind_table(program: GoBinary) -> UnwindTable:
         end = text + table.entries[index + 1]
         pages.add(start, end, spans)
         start = end
-    try:
-        return pages.table(rules.in_order())
-    except OverflowError as error:
-        raise GoError("The stack tables of this Go program need more rows than any real one.") from error
 
 
 class _Rules:
     """The rules of each function, as spans."""
 
-    def __init__(self, program: GoBinary) -> None:
+    def __init__(self, program: GoBinary, rules: RuleSet) -> None:
         self._program = program
-        self._indexes: dict[Rule, int] = {FRAME_POINTER: 0}
+        self._index = rules.index
         self._by_delta = _ByDelta(self)
         self.frame_pointer: Spans = [0]
         self.end: Spans = [self._index(Rule(RuleKind.END))]
         self.signal: Spans = [self._index(Rule(RuleKind.SIGNAL))]
 
-    def in_order(self) -> tuple[Rule, ...]:
-        """All rules, so that the index of a span is one into them."""
-        return tuple(self._indexes)
-
     def is_padding(self, vaddr: int) -> bool:
         """Whether the byte at an address is one that the linker puts between functions."""
         offset = self._program.elf.offset_of(vaddr)
         return offset is not None and self._program.elf.data[offset : offset + 1] == _INT3
-
-    def _index(self, rule: Rule) -> int:
-        index = self._indexes.setdefault(rule, len(self._indexes))
-        if index >= _MAX_RULES:
-            raise GoError("The stack tables of this Go program have more distinct rules than any real one.")
-        return index
 
     def stack_pointer(self, delta: int, *, saved: bool) -> int:
         """The rule where rsp is `delta` below its value on entry."""

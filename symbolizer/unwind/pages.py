@@ -7,6 +7,8 @@ from symbolizer.unwind.rows import PAGE_SHIFT, Rule, UnwindTable
 
 MAX_ROWS = 1 << 24
 """Rows of one table, 64 MiB. A program of 220 MB has 1.4 million."""
+MAX_ADDRESS = 1 << 44
+"""Page numbers are 32 bits wide in the walker's tables."""
 
 _LOW = (1 << PAGE_SHIFT) - 1
 _NONE = -1
@@ -18,7 +20,7 @@ Spans = list[int]
 class PageWriter:
     """Collects rows from the page that holds `first` on; before the first function rule 0 is in force.
 
-    A row that repeats the rule before it is left out. Functions must be added without gaps.
+    A row that repeats the rule before it is left out. Between functions rule 0 is in force.
     """
 
     def __init__(self, first: int) -> None:
@@ -30,10 +32,15 @@ class PageWriter:
         self._end = first
 
     def add(self, start: int, end: int, spans: Spans) -> None:
-        """Add a function from `start` to `end`. Raises OverflowError if there are too many rows."""
+        """Add a function from `start` to `end`, at addresses above those of the one before.
+
+        Raises OverflowError if there are too many rows, or addresses too high for the walker.
+        """
         size = end - start
         if size <= 0:
             return
+        if start > self._end:
+            self.add(self._end, start, [0])
         if (end - 1) >> PAGE_SHIFT == self._page and spans[-1] >> 16 < size and len(spans) <= size:
             base = (start & _LOW) << 16
             if spans[0] & 0xFFFF != self._rule:
@@ -56,8 +63,8 @@ class PageWriter:
     def _add_across(self, start: int, end: int, spans: Spans) -> None:
         """Add a function that leaves the current page, or whose spans reach beyond it or repeat offsets."""
         spans = [offset << 16 | rule for offset, rule in {span >> 16: span & 0xFFFF for span in spans}.items()]
-        if len(self._rows) + (end - start >> PAGE_SHIFT) + len(spans) > MAX_ROWS:
-            raise OverflowError
+        if len(self._rows) + (end - start >> PAGE_SHIFT) + len(spans) > MAX_ROWS or end > MAX_ADDRESS:
+            raise OverflowError("more unwind rows than any real file has")
         position, done = start, int(spans[0] & 0xFFFF == self._rule)
         while position < end:
             page = position >> PAGE_SHIFT

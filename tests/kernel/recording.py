@@ -46,6 +46,16 @@ class Walked:
     user: tuple[Location, ...]
 
     @property
+    def addresses(self) -> tuple[int, ...]:
+        """The user addresses, leaf first, without what is said of them."""
+        return tuple(address & ~abi.EXACT for address in self.raw.user)
+
+    @property
+    def exact(self) -> tuple[bool, ...]:
+        """Of each user address whether it is an instruction's own and no return address."""
+        return tuple(bool(address & abi.EXACT) for address in self.raw.user)
+
+    @property
     def names(self) -> list[str]:
         """The functions of the user part, leaf first, inlined ones expanded; an address where there is no name."""
         return [name for location in self.user for name in names_of(location)]

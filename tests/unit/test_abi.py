@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpf import abi
-from symbolizer.unwind.rows import RuleKind
+from symbolizer.unwind.rows import RBP_AT_RBP, RBP_LOST, RuleKind
 from tests.support.cprograms import needs_compiler
 
 HEADER = Path(abi.__file__).with_name("abi.h")
@@ -33,14 +33,21 @@ NUMBERS = {
     **{f"EVENT_{kind.name}": int(kind) for kind in abi.EventKind},
     "MAPPINGS_KNOWN": abi.MAPPINGS_KNOWN,
     "GO_CODE": abi.GO_CODE,
+    "(long long)EXACT < 0 ? 63 : 0": abi.EXACT.bit_length() - 1,
+    **{f"ROWS_{state.name}": int(state) for state in abi.RowsState},
     "MAX_FRAMES": abi.MAX_FRAMES,
     "SLAB_ROWS": abi.SLAB_ROWS,
     "MAX_SLABS": abi.MAX_SLABS,
     "MAX_RULES": abi.MAX_RULES,
     "1 << MAX_MAPPING_STEPS": abi.MAX_MAPPINGS,
     "FROM_RBP": RuleKind.RBP,
+    "DEREFERENCE": RuleKind.DEREF_RSP,
     "FROM_RBP | DEREFERENCE": RuleKind.DEREF_RBP,
-    "DEREFERENCE | PLUS_WORD": RuleKind.DEREF_RSP,
+    "DEREFERENCE | PLUS_WORD": RuleKind.DEREF_RSP_8,
+    "FROM_RBP | DEREFERENCE | PLUS_WORD": RuleKind.DEREF_RBP_8,
+    "FROM_REGISTER": RuleKind.REGISTER,
+    "RBP_AT_RBP": RBP_AT_RBP,
+    "RBP_LOST": RBP_LOST,
     "PLT_ENTRY": RuleKind.PLT,
     "RULE_END": RuleKind.END,
     "RULE_SIGNAL": RuleKind.SIGNAL,

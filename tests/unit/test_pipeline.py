@@ -53,12 +53,9 @@ def binary() -> FakeBinary:
         {
             0x1000: ("main.leaf",),
             0x2000: ("main.inlined", "main.outer"),
-            0x3000: ("runtime.sigpanic",),
             0x4000: ("runtime.goexit",),
             0x5000: ("runtime.morestack",),
             0x6000: ("runtime.schedule",),
-            0x6F00: ("runtime.before_sigreturn",),
-            0x7000: ("runtime.sigreturn__sigaction",),
         }
     )
 
@@ -100,7 +97,7 @@ def bench(binary: FakeBinary) -> Bench:
 
 def record(
     hash_: int,
-    user: tuple[int, ...],
+    user: tuple[int, ...],  # the first becomes EXACT, as that of every leaf
     kernel: tuple[int, ...] = (),
     *,
     stop: str = "complete",
@@ -111,6 +108,7 @@ def record(
     head = abi.STACK_HEAD.pack(
         *(hash_, space, tgid, tgid, len(user), len(kernel), STOPS[stop].id, comm.encode().ljust(16, b"\0"))
     )
+    user = (user[0] | abi.EXACT, *user[1:]) if user else ()
     return head + struct.pack(f"<{len(user) + len(kernel)}Q", *user, *kernel)
 
 
@@ -126,7 +124,7 @@ def at(vaddr: int) -> int:
     return BIAS + vaddr
 
 
-def test_the_leaf_is_exact_and_callers_are_looked_up_inside_the_call(bench: Bench) -> None:
+def test_callers_are_looked_up_inside_the_call_and_the_leaf_where_it_is(bench: Bench) -> None:
     samples = bench.pipeline.add(window({1000: 3}, record(1000, (at(0x1010), at(0x2020), at(0x4001)))))
     assert samples == 3
     assert bench.stacks() == {("main.leaf", "main.inlined", "main.outer", "runtime.goexit"): 3}
@@ -135,14 +133,9 @@ def test_the_leaf_is_exact_and_callers_are_looked_up_inside_the_call(bench: Benc
     assert bench.profile().locations[-1].mapping == MAPPING
 
 
-def test_above_an_injected_call_the_address_is_exact(bench: Bench) -> None:
-    bench.pipeline.add(window({1000: 1}, record(1000, (at(0x3010), at(0x1000), at(0x2020)))))
-    assert bench.stacks() == {("runtime.sigpanic", "main.leaf", "main.inlined", "main.outer"): 1}
-
-
-def test_the_first_byte_of_sigreturn_is_no_return_address(bench: Bench) -> None:
-    bench.pipeline.add(window({1000: 1}, record(1000, (at(0x1010), at(0x7000), at(0x2000)))))
-    assert bench.stacks() == {("main.leaf", "runtime.sigreturn__sigaction", "main.inlined", "main.outer"): 1}
+def test_what_was_interrupted_is_looked_up_where_it_is(bench: Bench) -> None:
+    bench.pipeline.add(window({1000: 1}, record(1000, (at(0x1010), at(0x6001), at(0x2000) | abi.EXACT))))
+    assert bench.stacks() == {("main.leaf", "runtime.schedule", "main.inlined", "main.outer"): 1}
 
 
 def test_the_same_address_is_kept_apart_as_leaf_and_as_caller(bench: Bench) -> None:
