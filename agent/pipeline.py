@@ -17,6 +17,8 @@ _STACK_MISSING = next(cause.id for cause in causes.losses() if cause.name == "st
 """What a counted stack is taken for whose record did not arrive."""
 _MAX_CACHED = 200_000
 """Addresses remembered for one address space, and for the kernel."""
+_MAX_KNOWN = 32_768
+"""Stacks remembered, so that those that come again in later windows need not be resolved again."""
 
 
 class KernelNames(Protocol):
@@ -39,6 +41,10 @@ class SpaceLookup(Protocol):
     @property
     def latest(self) -> dict[int, AddressSpace]:
         """The current address space of a process."""
+
+    @property
+    def refreshes(self) -> int:
+        """How often mappings were read again: stacks resolved before may have more names now."""
 
 
 def marker(text: str) -> Location:
@@ -81,6 +87,7 @@ class Pipeline:
         self._kernel = kernel
         self._process_name = process_name
         self._known: dict[int, _Known] = {}
+        self._refreshes = 0
         self._labels: dict[tuple[int, int, int], int] = {}
         self._kernel_locations: dict[int, int] = {}
         self._noted: dict[int, str] = {}
@@ -92,16 +99,18 @@ class Pipeline:
     def add(self, window: RawWindow) -> int:
         """Count one window; returns its samples."""
         total = 0
-        used: dict[int, _Known] = {}
+        if self._refreshes != self._processes.refreshes or len(self._known) > _MAX_KNOWN:
+            self._refreshes = self._processes.refreshes
+            self._known = {}
+        resolved = self._known
         for count in window.counts:
-            known = used.get(count.stack) or self._known.get(count.stack)
+            known = resolved.get(count.stack)
             if known is None:
                 known = self._resolve(count, window)
-            used[count.stack] = known
+                if count.stack in window.stacks:  # else its record may still come
+                    resolved[count.stack] = known
             self._builder.add(known.index, self._label(count, known), count.samples)
             total += count.samples
-        # Stacks come anew with every window, so what this one did not name need not be remembered.
-        self._known = used
         for name, samples in window.losses.items():
             self.losses[name] += samples
         return total

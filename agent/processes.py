@@ -26,6 +26,7 @@ class Processes:
         self.latest: dict[int, AddressSpace] = {}
         self._exited: list[int] = []
         self.refused = 0
+        self.refreshes = 0
 
     def add(self, tgid: int, space: int, command: str = "") -> AddressSpace:
         """Read a process and tell the walker of it."""
@@ -58,6 +59,7 @@ class Processes:
         if misses & misses - 1 and misses % _REFRESH_BACKOFF:
             return
         self._reader.refresh(space)
+        self.refreshes += 1
         self._publish(space)
 
     def _publish(self, space: AddressSpace) -> None:

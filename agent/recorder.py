@@ -31,7 +31,9 @@ from symbolizer.kernel import KernelSymbols
 WINDOW_SECONDS = 10.0
 _ROWS_PATIENCE = 5.0
 """How long the start of sampling may wait for the unwind rows of processes named on the command line."""
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 1.0
+_HOTPLUG_SECONDS = 5.0
+"""How often it is looked whether CPUs came or went."""
 _ROWS_POLL_SECONDS = 0.05
 _NOT_MISSING = frozenset({"stack_ring_full", "event_ring_full", "processes_full", "missed_ticks"})
 """Losses that leave the counts right: the sample is there as a placeholder or in part, or, for ticks that the timer
@@ -190,6 +192,7 @@ class Recorder:
         assert attached is not None, "start() comes first"
         end = None if seconds is None else time.monotonic() + seconds
         window_end = time.monotonic() + self._wanted.window_seconds
+        hotplug = 0.0
         while True:
             now = time.monotonic()
             if (end is not None and now >= end) or not tick(now - self._started):
@@ -201,8 +204,10 @@ class Recorder:
             for event in attached.capture.wait(min(window_end, end or window_end, now + pause) - now):
                 attached.processes.handle(event)
             attached.rows.place()
-            attached.timers.follow()
-            self._cpus_sampled = max(self._cpus_sampled, attached.timers.cpus)
+            if now >= hotplug:
+                hotplug = now + _HOTPLUG_SECONDS
+                attached.timers.follow()
+                self._cpus_sampled = max(self._cpus_sampled, attached.timers.cpus)
 
     def _drain(self) -> None:
         attached = self._attached

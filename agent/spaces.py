@@ -22,6 +22,8 @@ class Region:
     """An executable mapping and the file behind it. Address - `bias` is the file virtual address.
 
     `binary` and `mapping` are None for code without a readable file (JIT, or a file that could not be opened).
+    `cause` says in a few words why a file could not be opened, empty where there is none; `deleted` that its name
+    does not lead to it any more.
     """
 
     start: int
@@ -30,6 +32,8 @@ class Region:
     path: str
     binary: Binary | None = None
     mapping: Mapping | None = None
+    cause: str = ""
+    deleted: bool = False
 
 
 @dataclass(slots=True)
@@ -95,22 +99,29 @@ class SpaceReader:
         return None
 
     def _region(self, tgid: int, one: MemoryMap) -> Region:
-        binary = None
-        if one.path == VDSO:
-            binary = self._read_vdso(tgid, one)
-        elif one.inode:
-            where = candidates(str(self._proc), tgid, one.start, one.end, one.path)
-            with suppress(FileUnavailableError):
-                binary = self._files.open(where, one.path, one.device, one.inode)
-        if binary is None:
-            return Region(one.start, one.end, 0, one.path)
-        vaddr = binary.vaddr_of(one.offset)
-        if vaddr is None:
-            return Region(one.start, one.end, 0, one.path)
-        return Region(one.start, one.end, one.start - vaddr, one.path, binary, binary.mapping_for(one.offset))
+        cause = ""
+        try:
+            binary = self._open(tgid, one)
+        except FileUnavailableError as error:
+            binary, cause = None, str(error)
+        vaddr = binary.vaddr_of(one.offset) if binary else None
+        if binary is None or vaddr is None:
+            cause = "the part that is mapped holds no code" if binary else cause
+            return Region(one.start, one.end, 0, one.path, cause=cause, deleted=one.deleted)
+        mapping = binary.mapping_for(one.offset)
+        return Region(one.start, one.end, one.start - vaddr, one.path, binary, mapping, deleted=one.deleted)
 
-    def _read_vdso(self, tgid: int, one: MemoryMap) -> Binary | None:
-        """The vDSO is the same in every process: read once, from memory."""
+    def _open(self, tgid: int, one: MemoryMap) -> Binary | None:
+        """The file of a mapping, None where it has none. Raises FileUnavailableError."""
+        if one.path == VDSO:
+            return self._read_vdso(tgid, one)
+        if not one.inode:
+            return None
+        where = candidates(str(self._proc), tgid, one.start, one.end, one.path)
+        return self._files.open(where, one.path, one.device, one.inode)
+
+    def _read_vdso(self, tgid: int, one: MemoryMap) -> Binary:
+        """The vDSO is the same in every process: read once, from memory. Raises FileUnavailableError."""
         if self._vdso is None:
             try:
                 descriptor = os.open(self._proc / str(tgid) / "mem", os.O_RDONLY | os.O_CLOEXEC)
@@ -119,6 +130,8 @@ class SpaceReader:
                 finally:
                     os.close(descriptor)
                 self._vdso = Binary.from_memory(image, VDSO)
-            except (OSError, ValueError):
-                return None
+            except OSError as error:
+                raise FileUnavailableError(error.strerror or str(error)) from error
+            except ValueError as error:
+                raise FileUnavailableError(str(error)) from error
         return self._vdso

@@ -8,6 +8,8 @@
 #define SLAB_ROWS 16384       /* rows in one slab: 64 KiB */
 #define MAX_SLABS 2048        /* 128 MiB of rows at the most */
 #define MAX_RULES 65536       /* of all files together: each file has a run of its own */
+#define RECENT_BITS 11        /* 2,048 return addresses whose rules a CPU remembers */
+#define RECENT (1 << RECENT_BITS)
 #define WINDOW_WORDS 128      /* user stack is read 1 KiB at a time */
 
 enum target_mode { TARGET_ALL = 0, TARGET_PIDS = 1, TARGET_CGROUP = 2 };
@@ -120,7 +122,7 @@ struct rule {
     s32 cfa;
     s16 rbp;
     u8 kind;
-    u8 reg; /* FROM_REGISTER: index in struct registers */
+    u8 reg; /* FROM_REGISTER: index in struct registers; RULE_DEFAULT: the frame-pointer rule for want of another */
 };
 enum rule_bits {
     FROM_RBP = 1,
@@ -131,6 +133,7 @@ enum rule_bits {
     FROM_REGISTER = 0x80, /* in the leaf only: of callers no other registers than rsp and rbp are known */
 };
 enum rule_kind { RULE_END = 0x10, RULE_SIGNAL = 0x20, RULE_UNSUPPORTED = 0x30, RULE_CURG = 0x40 };
+enum rule_reg { RULE_DEFAULT = 255 };
 enum rule_rbp { RBP_AT_RBP = 1, RBP_LOST = 2 };
 
 _Static_assert(sizeof(struct config) == 24, "config");

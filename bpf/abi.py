@@ -21,6 +21,8 @@ MAX_SLABS = 2048
 MAX_RULES = 65536
 MAPPING_UNIT = 16
 """Bytes that the length of a mapping is counted in."""
+RULE_DEFAULT = 255
+"""In place of a rule's register: the frame-pointer rule for want of another."""
 GO_CODE = 0x80000000
 EXACT = 1 << 63
 """Set in a user address of a stack that is no return address: the leaf's, and those of interrupted code."""

@@ -15,6 +15,7 @@
  *   stacks      ring buffer of struct stack_head       STACK_RING   1 MiB
  *   events      ring buffer of struct event            EVENT_RING   64 KiB
  *   losses      per-CPU array, LOSS id -> u64          16           small
+ *   recent      per-CPU array -> struct recent         1            32 KiB a CPU
  *   scratch     per-CPU array -> struct scratch        1            4 KiB a CPU
  *   last_tick   per-CPU array -> struct tick           1            small
  *   unread      per-CPU array -> u64 bytes             1            small
@@ -29,19 +30,35 @@ struct sample {
     /* where the walk is */
     u64 pc, sp, bp;
     u64 window;      /* user address of words[0]; 0: nothing read */
+    u64 salt;        /* of keys in `recent` */
     u32 mapping;     /* index of the mapping of the last frame */
     u32 passes;      /* tail calls so far */
     u32 caller;      /* pc is a return address: look up pc - 1 */
     u32 by_row;      /* not by the frame pointer even though it is a caller */
     u32 resumed;     /* the goroutine's own stack was taken up once already */
+    u32 in_go;       /* the last frame was of Go code */
     u32 kernel_mode;
     u32 now;         /* config.window */
     u32 ask;         /* table whose rows user space is to be asked for; 0: none */
+    u32 unused;
     struct registers registers; /* of the leaf */
     /* what is sent */
     struct stack_head head;
     u64 frames[2 * (MAX_FRAMES + 1)];
     u64 words[WINDOW_WORDS];
+};
+
+/* The rules of return addresses met lately, so that a native frame costs one cache miss instead of six. Any two
+ * address spaces, states of one's mappings, and windows have different keys. */
+struct known {
+    u64 key;
+    struct rule rule;
+};
+struct recent {
+    struct known known[RECENT];
+};
+struct recent_bytes {
+    char bytes[16 * RECENT];
 };
 
 /* The timer of a CPU: it fires at start + n * period, or late. */
@@ -53,7 +70,7 @@ struct tick {
 
 /* bcc compiles large array members slowly, and cannot describe sizeof: values are declared as bytes and cast. */
 struct sample_bytes {
-    char bytes[3352];
+    char bytes[3368];
 };
 struct slab {
     u32 row[SLAB_ROWS];
@@ -68,6 +85,7 @@ struct rules_bytes {
     char bytes[8 * MAX_RULES];
 };
 
+_Static_assert(sizeof(struct recent_bytes) == sizeof(struct recent), "recent_bytes");
 _Static_assert(sizeof(struct sample_bytes) == sizeof(struct sample), "sample_bytes");
 _Static_assert(sizeof(struct slab_bytes) == sizeof(struct slab), "slab_bytes");
 _Static_assert(sizeof(struct rules_bytes) == sizeof(struct rules), "rules_bytes");
@@ -87,6 +105,7 @@ BPF_F_TABLE("hash", struct count_key, u64, counts_b, COUNTS, 0);
 BPF_RINGBUF_OUTPUT(stacks, STACK_RING_PAGES);
 BPF_RINGBUF_OUTPUT(events, EVENT_RING_PAGES);
 BPF_PERCPU_ARRAY(losses, u64, 16);
+BPF_PERCPU_ARRAY(recent, struct recent_bytes, 1);
 BPF_PERCPU_ARRAY(scratch, struct sample_bytes, 1);
 BPF_PERCPU_ARRAY(last_tick, struct tick, 1);
 BPF_PERCPU_ARRAY(unread, u64, 1);

@@ -44,7 +44,8 @@ class RowTables:
         self._maps = maps
         self._budget = budget
         self._rule_bytes = bytearray(abi.RULE.size * abi.MAX_RULES)
-        self._rule_bytes[: abi.RULE.size] = _packed(FRAME_POINTER)
+        default = abi.RULE.pack(FRAME_POINTER.cfa, FRAME_POINTER.rbp, FRAME_POINTER.kind, abi.RULE_DEFAULT)
+        self._rule_bytes[: abi.RULE.size] = default
         self._maps["rules"].update(0, bytes(self._rule_bytes))
         self._tables = Runs(maps["tables"].max_entries, first=_NO_ROOM_TABLE + 1)
         self._pages = Runs(maps["pages"].max_entries)

@@ -3,7 +3,7 @@
  *
  * Hook    tail call from a sampling program (programs[PROGRAM_WALK]); calls itself every FRAMES_PER_PASS frames,
  *         then programs[PROGRAM_COUNT]
- * Maps    processes, mappings, tables, pages, slabs, rules (read), scratch (maps.h)
+ * Maps    processes, mappings, tables, pages, slabs, rules (read), recent, scratch (maps.h)
  * Drops   nothing: a walk that cannot go on leaves its STOP in the stack
  * Cost    about 0.1 to 0.3 us a frame, mostly cache misses on the target's stack
  * Kernel  5.10
@@ -250,14 +250,34 @@ static inline int follow(struct sample *sample, struct rule *rule, u64 address, 
     return sample->pc ? GO_ON : ENDED;
 }
 
+/* Goes on by the rule of a frame, at `address`. */
+static inline int follow_rule(struct sample *sample, struct process *process, struct rule *rule, u64 address,
+                              u32 special, u32 switches) {
+    special |= rule->kind & SPECIAL;
+    if (special)
+        return follow_special(sample, process, special);
+    if (rule->reg == RULE_DEFAULT && !sample->bp)
+        return ENDED;
+    return follow(sample, rule, address, switches);
+}
+
 /* One frame: keeps it and moves on to its caller. */
-static inline int walk_frame(struct sample *sample, struct process *process, struct rules *all) {
+static inline int walk_frame(struct sample *sample, struct process *process, struct rules *all, struct recent *recent) {
     u64 pc = sample->pc, vaddr = 0;
     u32 caller = sample->caller, by_row = sample->by_row | !caller;
     u64 address = pc - caller;
     u32 table = 0, rule_index = 0, special = 0;
     if (sample->head.user >= MAX_FRAMES)
         return stop(sample, STOP_depth);
+    u64 key = address ^ sample->salt;
+    u64 slot = (key * 0x9E3779B97F4A7C15UL) >> (64 - RECENT_BITS);
+    OPAQUE(slot);
+    struct known *known = &recent->known[slot & (RECENT - 1)];
+    u32 remembers = caller & !sample->in_go & process->flags; /* MAPPINGS_KNOWN is 1 */
+    if (remembers && known->key == key) {
+        keep_frame(sample, pc);
+        return follow_rule(sample, process, &known->rule, address, 0, 0);
+    }
     if (find_code(sample, process, address, &table, &vaddr)) {
         if (!caller) /* junk is no frame, but where the CPU was is */
             keep_frame(sample, pc);
@@ -266,9 +286,11 @@ static inline int walk_frame(struct sample *sample, struct process *process, str
     keep_frame(sample, pc);
     sample->caller = 1;
     sample->by_row = 0;
+    sample->in_go = table & GO_CODE;
     if (!(table & GO_CODE)) {
         by_row = 1;
     } else {
+        remembers = 0;
         if (within(address, process->async_preempt, process->async_preempt_size) ||
             within(address, process->sigpanic, process->sigpanic_size))
             sample->caller = 0;
@@ -280,19 +302,27 @@ static inline int walk_frame(struct sample *sample, struct process *process, str
     if (by_row && (table & 0xffff))
         rule_index = find_rule(sample, table & 0xffff, vaddr);
     struct rule *rule = &all->rule[rule_index & (MAX_RULES - 1)];
-    special |= rule->kind & SPECIAL;
-    if (special)
-        return follow_special(sample, process, special);
-    if (rule_index == 0 && !sample->bp)
-        return ENDED;
-    return follow(sample, rule, address, (table & GO_CODE) || !(process->flags & MAPPINGS_KNOWN));
+    if (remembers && sample->head.stop == STOP_complete) { /* else perhaps for want of rows, which may come */
+        known->key = key;
+        known->rule = *rule;
+    }
+    return follow_rule(sample, process, rule, address, special,
+                       (table & GO_CODE) || !(process->flags & MAPPINGS_KNOWN));
+}
+
+static inline void start_walk(struct sample *sample, struct process *process) {
+    sample->mapping = process->first; /* no other process's: without PIE all have their code at the same addresses */
+    sample->in_go = 0;
+    u64 salt = process->space ^ (u64)process->first << 40 ^ (u64)sample->now << 16;
+    sample->salt = salt * 0x9E3779B97F4A7C15UL;
 }
 
 int walk(struct bpf_perf_event_data *ctx) {
     int zero = 0;
     struct sample *sample = (void *)scratch.lookup(&zero);
     struct rules *all = (void *)rules.lookup(&zero);
-    if (!sample || !all)
+    struct recent *known = (void *)recent.lookup(&zero);
+    if (!sample || !all || !known)
         return 0;
     u32 tgid = sample->head.tgid;
     struct process *process = processes.lookup(&tgid);
@@ -300,11 +330,11 @@ int walk(struct bpf_perf_event_data *ctx) {
         sample->head.stop = STOP_new_process;
         goto count;
     }
-    if (!sample->passes) /* never another process's: without PIE all have their code at the same addresses */
-        sample->mapping = process->first;
+    if (!sample->passes)
+        start_walk(sample, process);
 #pragma clang loop unroll(disable)
     for (int i = 0; i < FRAMES_PER_PASS; i++) {
-        if (walk_frame(sample, process, all))
+        if (walk_frame(sample, process, all, known))
             goto done;
     }
     u32 passes = sample->passes + 1;

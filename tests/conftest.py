@@ -35,6 +35,8 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str | bytes], str |
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LACKING] = _unasked
+    # Rows made by tests are kept where the checkout keeps its other things, not among the machine's.
+    os.environ["GOROSCOPE_CACHE"] = str(Path(__file__).parents[1] / ".cache")
 
 
 _unasked = "not asked yet"

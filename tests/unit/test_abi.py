@@ -48,6 +48,7 @@ NUMBERS = {
     "FROM_REGISTER": RuleKind.REGISTER,
     "RBP_AT_RBP": RBP_AT_RBP,
     "RBP_LOST": RBP_LOST,
+    "RULE_DEFAULT": abi.RULE_DEFAULT,
     "PLT_ENTRY": RuleKind.PLT,
     "RULE_END": RuleKind.END,
     "RULE_SIGNAL": RuleKind.SIGNAL,

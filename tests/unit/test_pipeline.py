@@ -37,6 +37,7 @@ class FakeBinary:
 class FakeProcesses:
     spaces: dict[int, AddressSpace] = field(default_factory=dict)
     latest: dict[int, AddressSpace] = field(default_factory=dict)
+    refreshes: int = 0
 
 
 class FakeKernel:
@@ -183,6 +184,12 @@ def test_a_count_without_its_stack_is_kept_under_a_placeholder_too(bench: Bench)
     assert bench.stacks() == {(f"[{LOSSES['stack_ring_full'].sentence}]",): 2}
 
 
+def test_a_record_that_came_late_is_used_from_then_on(bench: Bench) -> None:
+    bench.pipeline.add(window({1000: 1}))
+    bench.pipeline.add(window({1000: 2}, record(1000, (at(0x1010),))))
+    assert bench.stacks() == {(f"[{LOSSES['stack_ring_full'].sentence}]",): 1, ("main.leaf",): 2}
+
+
 def test_losses_add_up_over_windows(bench: Bench) -> None:
     for _ in range(3):
         bench.pipeline.add(window({}, losses={"missed_ticks": 4}))
@@ -195,6 +202,15 @@ def test_a_stack_seen_one_window_early_is_remembered(bench: Bench, binary: FakeB
     bench.pipeline.add(window({1000: 2}))
     assert bench.stacks() == {("main.leaf",): 3}
     assert len(binary.asked) == asked
+
+
+def test_a_stack_is_resolved_again_once_mappings_were_read_again(bench: Bench, binary: FakeBinary) -> None:
+    bench.pipeline.add(window({1000: 1}, record(1000, (BIAS + 0xA010,))))
+    bench.processes.spaces[7].regions.append(Region(BIAS + 0xA000, BIAS + 0xB000, BIAS + 0x9000, "/bin/late", binary))
+    bench.processes.spaces[7].locations.clear()
+    bench.processes.refreshes += 1
+    bench.pipeline.add(window({1000: 2}, record(1000, (BIAS + 0xA010,))))
+    assert bench.stacks() == {(hex(BIAS + 0xA010),): 1, ("main.leaf",): 2}
 
 
 def test_addresses_are_symbolized_once_in_all_windows(bench: Bench, binary: FakeBinary) -> None:
