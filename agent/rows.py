@@ -135,6 +135,7 @@ class RowBuilder:
         if name and (table := self._store.get(name)) is not None:
             return Made(rows, table, time.monotonic() - start, kept=True)
         table, encoded = _made(binary)
+        binary.elf.release()  # its tables have been read from end to end, and are not needed again
         if name and table is not None:
             self._store.put(name, encoded or encode(table))
         return Made(rows, table, time.monotonic() - start)

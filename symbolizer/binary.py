@@ -11,7 +11,7 @@ from symbolizer.elf.debugfiles import find_debug_file
 from symbolizer.elf.file import PF_X, ElfFile
 from symbolizer.go.binary import GoBinary
 from symbolizer.go.errors import GoError
-from symbolizer.native import NativeSymbols
+from symbolizer.native import NativeSymbols, SymbolSource
 
 PAGE = 4096
 CACHED_ADDRESSES = 200_000
@@ -109,6 +109,11 @@ class Binary:
         """
         code = self._code_at(file_offset)
         return file_offset + code.bias if code else None
+
+    @property
+    def symbol_sources(self) -> tuple[tuple[SymbolSource, int], ...]:
+        """Where the names of native code come from, each with its number of functions, the first asked first."""
+        return self._native.sources
 
     @property
     def footprint(self) -> int:

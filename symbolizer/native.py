@@ -1,5 +1,6 @@
 """Function names of native code (C, C++, Rust, assembly) in one file, from every symbol table that it has."""
 
+from enum import StrEnum
 from functools import cached_property
 
 from profiles.model import Frame
@@ -14,6 +15,15 @@ _FRAME_SIZE = 512
 """Bytes of a cached frame with its names, on average."""
 
 
+class SymbolSource(StrEnum):
+    """Where the functions of a file are written down. All but the last name static functions too."""
+
+    SYMTAB = ".symtab"
+    DEBUG_FILE = "debug file"
+    MINIDEBUG = "MiniDebugInfo"
+    DYNSYM = ".dynsym"
+
+
 class NativeSymbols:
     """The functions of one file. Nothing is read before the first address is asked for."""
 
@@ -21,7 +31,7 @@ class NativeSymbols:
         """`debug` is the file's separate debug file, whose build id or checksum has been checked."""
         self._elf = elf
         self._debug = debug
-        self._loaded: tuple[SymbolTable, ...] | None = None
+        self._loaded: tuple[tuple[SymbolSource, SymbolTable], ...] | None = None
         self._frames: dict[tuple[int, int], tuple[Frame, ...]] = {}
 
     def symbolize(self, vaddr: int) -> tuple[Frame, ...]:
@@ -29,18 +39,21 @@ class NativeSymbols:
 
         Damaged tables have no symbols; nothing is raised.
         """
-        if self._loaded is None:
-            self._loaded = self._read_tables()
-        for number, table in enumerate(self._loaded):
+        for number, (_, table) in enumerate(self._tables()):
             if symbol := table.find(vaddr):
                 return self._frame(number, table, symbol)
         name = self._linkage.name(vaddr)
         return (_named(f"{demangle(name)}@plt", f"{name}@plt"),) if name else ()
 
     @property
+    def sources(self) -> tuple[tuple[SymbolSource, int], ...]:
+        """The tables in the order in which they are asked, each with the number of its functions; read if need be."""
+        return tuple((source, len(table)) for source, table in self._tables())
+
+    @property
     def footprint(self) -> int:
         """Bytes of memory that `shrink` would give back, roughly."""
-        return sum(table.footprint for table in self._loaded or ()) + _FRAME_SIZE * len(self._frames)
+        return sum(table.footprint for _, table in self._loaded or ()) + _FRAME_SIZE * len(self._frames)
 
     def shrink(self) -> None:
         """Forget what was read; it is read again when needed."""
@@ -51,10 +64,22 @@ class NativeSymbols:
     def _linkage(self) -> ProcedureLinkage:
         return ProcedureLinkage(self._elf)
 
-    def _read_tables(self) -> tuple[SymbolTable, ...]:
-        """In the order in which they are asked: `.symtab` holds all functions, `.dynsym` the exported ones only."""
-        full = _table(self._elf, ".symtab") or _table(self._debug, ".symtab") or _table(self._embedded(), ".symtab")
-        return tuple(table for table in (full, _table(self._elf, ".dynsym")) if table)
+    def _tables(self) -> tuple[tuple[SymbolSource, SymbolTable], ...]:
+        """In the order in which they are asked: the first that holds all functions, and the exported ones."""
+        if self._loaded is None:
+            full = (
+                self._full(SymbolSource.SYMTAB, self._elf)
+                or self._full(SymbolSource.DEBUG_FILE, self._debug)
+                or self._full(SymbolSource.MINIDEBUG, self._embedded())
+            )
+            exported = _table(self._elf, ".dynsym")
+            self._loaded = (*full, *(((SymbolSource.DYNSYM, exported),) if exported else ()))
+        return self._loaded
+
+    @staticmethod
+    def _full(source: SymbolSource, elf: ElfFile | None) -> tuple[tuple[SymbolSource, SymbolTable], ...]:
+        table = _table(elf, ".symtab")
+        return ((source, table),) if table else ()
 
     def _embedded(self) -> ElfFile | None:
         try:

@@ -42,5 +42,5 @@ class Entry:
 COMMANDS = (
     Entry("record", "agent.cli.record", "Record", "profile a process, a container, a command or the whole node", True),
     Entry("symbolize", "agent.cli.symbolize", "Symbolize", "name the code at addresses of a binary"),
-    Entry("doctor", "agent.cli.doctor", "Doctor", "say what this machine lacks for profiling, and the remedy"),
+    Entry("doctor", "agent.cli.doctor", "Doctor", "say what this machine or a process lacks, and the remedy"),
 )

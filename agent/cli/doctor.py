@@ -1,4 +1,4 @@
-"""`goroscope doctor`: what this machine lacks for profiling."""
+"""`goroscope doctor`: what this machine lacks for profiling, or what profiles of one process will lack."""
 
 import argparse
 import json
@@ -20,16 +20,28 @@ class Doctor:
 
     The exit status is 1 where `goroscope record` could not run, else 0; a line marked ! means that something
     will be missing from profiles. Put the output of --json into bug reports.
+
+    With PID it says instead, for each file that the process has mapped for execution, how its stacks will be
+    unwound and its functions named, and why not. The exit status is then 1 where some code has no unwind
+    tables, so that its stacks depend on frame pointers.
     """
 
     def prepare_parser(self, parser: argparse.ArgumentParser) -> None:
-        """Add --json."""
+        """Add the process and --json."""
+        parser.add_argument("pid", metavar="PID", nargs="?", type=_pid, help="look at this process, not at the machine")
         parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
     def run(self, args: argparse.Namespace) -> int:
-        """Check this machine and print the findings."""
+        """Check this machine, or a process, and print the findings."""
+        columns = shutil.get_terminal_size((100, 24)).columns
+        if args.pid is not None:
+            from agent.cli import doctor_process  # reading binaries takes imports that the machine's checks do without
+
+            report = doctor_process.look_at(args.pid)
+            emit(doctor_process.as_json(report) if args.json else doctor_process.as_text(report, columns))
+            return 0 if report.unwindable else 1
         results = examine(Machine())
-        emit(as_json(results) if args.json else as_text(results, shutil.get_terminal_size((100, 24)).columns))
+        emit(as_json(results) if args.json else as_text(results, columns))
         return 0 if can_record(results) else 1
 
 
@@ -64,3 +76,9 @@ def as_text(results: list[Result], columns: int) -> str:
             )
     verdict = "`goroscope record` can run here." if can_record(results) else "`goroscope record` cannot run here yet."
     return "\n".join([*lines, "", verdict]) + "\n"
+
+
+def _pid(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**22):
+        raise argparse.ArgumentTypeError(f"{text} is not a process id")
+    return int(text)

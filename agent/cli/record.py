@@ -1,7 +1,6 @@
 """`goroscope record`: profile a process, a container, a command or the whole node, and write the profile."""
 
 import argparse
-import resource
 import shutil
 import signal
 import sys
@@ -13,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from agent import __version__
+from agent.cli.limits import raise_file_limit
 from agent.cli.output import emit
 from agent.cli.progress import progress
 from agent.errors import NoSamplesError, OutputError, TargetError, UsageError
@@ -167,7 +167,7 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
 
     preflight(Machine())
     survive_truncation()
-    _raise_file_limit()
+    raise_file_limit()
     target = _target_text(args, pids)
     wanted = Wanted(
         hertz=args.frequency,
@@ -199,12 +199,6 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
             if command is not None and interrupted():
                 command.terminate()  # at a terminal Ctrl-C has reached it already; sent to us alone it has not
         return recorder.profile(__version__, target)
-
-
-def _raise_file_limit() -> None:
-    """Every binary that was seen stays open, so that it can be named when its process has gone."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _ending(

@@ -83,6 +83,8 @@ class ElfFile:
     def __init__(self, data: "mmap.mmap | bytes") -> None:
         """Parse the headers of `data`. Raises ElfError."""
         self.data = data
+        self.path = ""
+        """The name it was opened by, empty where it was no name."""
         self.descriptor: int | None = None
         """An open descriptor of a large file, so that another process can be given it; closed with this object."""
         if len(data) < _EHDR.size or data[:4] != b"\x7fELF":
@@ -109,6 +111,7 @@ class ElfFile:
             if size == 0:
                 raise ElfError("empty file")
             elf = cls(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
+            elf.path = path if isinstance(path, str) else ""
             if size >= LARGE:
                 elf.descriptor = os.dup(fd)
                 weakref.finalize(elf, os.close, elf.descriptor)
