@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("causes.h", "abi.h", "maps.h", "process.bpf.c", "walk.bpf.c", "oncpu.bpf.c")
+SOURCES = ("causes.h", "abi.h", "maps.h", "process.bpf.c", "sample.h", "walk.bpf.c", "oncpu.bpf.c")
 PERF_PROGRAMS = ("on_tick", "walk", "count")
 TRACEPOINT_PROGRAMS = ("on_fork", "on_exec", "on_exit")
 CHAIN = ("walk", "count")

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0)
  * Walks the user stack of the sample in `scratch`, from its registers to its outermost frame, and hashes it.
  *
- * Hook    tail call from a sampling program (programs[PROGRAM_WALK]); calls itself every FRAMES_PER_PASS frames,
- *         then programs[PROGRAM_COUNT]
+ * Hook    tail call from on_tick (programs[PROGRAM_WALK]); calls itself every FRAMES_PER_PASS frames, then
+ *         programs[PROGRAM_COUNT]
  * Maps    processes, mappings, tables, pages, slabs, rules (read), recent, scratch (maps.h)
  * Drops   nothing: a walk that cannot go on leaves its STOP in the stack
  * Cost    about 0.1 to 0.3 us a frame, mostly cache misses on the target's stack
@@ -317,6 +317,31 @@ static inline void start_walk(struct sample *sample, struct process *process) {
     sample->salt = salt * 0x9E3779B97F4A7C15UL;
 }
 
+/* Up to FRAMES_PER_PASS frames: which program goes on, PROGRAM_WALK with more of them or PROGRAM_COUNT. */
+static inline int walk_pass(struct sample *sample, struct rules *all, struct recent *recent) {
+    u32 tgid = sample->head.tgid;
+    struct process *process = processes.lookup(&tgid);
+    if (!process || process->space != sample->head.space) {
+        sample->head.stop = STOP_new_process;
+        return PROGRAM_COUNT;
+    }
+    if (!sample->passes)
+        start_walk(sample, process);
+#pragma clang loop unroll(disable)
+    for (int i = 0; i < FRAMES_PER_PASS; i++) {
+        if (walk_frame(sample, process, all, recent))
+            goto done;
+    }
+    u32 passes = sample->passes + 1;
+    sample->passes = passes;
+    if (passes <= MAX_FRAMES / FRAMES_PER_PASS)
+        return PROGRAM_WALK;
+done:
+    if (!(process->flags & MAPPINGS_KNOWN)) /* a frameless leaf would have lost its caller without a trace */
+        sample->head.stop = STOP_new_process;
+    return PROGRAM_COUNT;
+}
+
 int walk(struct bpf_perf_event_data *ctx) {
     int zero = 0;
     struct sample *sample = (void *)scratch.lookup(&zero);
@@ -324,28 +349,7 @@ int walk(struct bpf_perf_event_data *ctx) {
     struct recent *known = (void *)recent.lookup(&zero);
     if (!sample || !all || !known)
         return 0;
-    u32 tgid = sample->head.tgid;
-    struct process *process = processes.lookup(&tgid);
-    if (!process || process->space != sample->head.space) {
-        sample->head.stop = STOP_new_process;
-        goto count;
-    }
-    if (!sample->passes)
-        start_walk(sample, process);
-#pragma clang loop unroll(disable)
-    for (int i = 0; i < FRAMES_PER_PASS; i++) {
-        if (walk_frame(sample, process, all, known))
-            goto done;
-    }
-    u32 passes = sample->passes + 1;
-    sample->passes = passes;
-    if (passes <= MAX_FRAMES / FRAMES_PER_PASS)
-        programs.call(ctx, PROGRAM_WALK);
-done:
-    if (!(process->flags & MAPPINGS_KNOWN)) /* a frameless leaf would have lost its caller without a trace */
-        sample->head.stop = STOP_new_process;
-count:
-    programs.call(ctx, PROGRAM_COUNT);
+    programs.call(ctx, walk_pass(sample, all, known));
     lost(LOSS_tail_call_failed, 1);
     return 0;
 }
