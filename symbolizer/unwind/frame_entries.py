@@ -10,8 +10,10 @@ its first address, its size and likewise augmentation data.
 Sources: DWARF 5, section 6.4.1; Linux Standard Base Core, "Exception Frames"; GCC's unwind-dw2.c for the letters.
 """
 
+import re
 import struct
 from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import dataclass
 
 from symbolizer.unwind.frame_pointers import (
@@ -26,6 +28,10 @@ from symbolizer.unwind.frame_pointers import (
 )
 from symbolizer.unwind.frame_sections import FrameSection
 
+MAX_ENTRIES = 1 << 21
+"""Of one section, what is behind them is not looked at; a library of 110 MB has 95,000."""
+MAX_CIES = 1 << 16
+"""Of one section; linkers leave one for each kind, at most one for each object file."""
 MAX_INITIAL = 512
 """Bytes of instructions in a CIE; compilers and linkers write about 4."""
 
@@ -39,6 +45,7 @@ _LONG_HEAD = struct.Struct("<IQQ")
 _USUAL_FDE = struct.Struct("<IIiI")
 _ENTRY = (1 << 32) - 1
 _MAX_AUGMENTATION = 16
+_NOT_ZERO = re.compile(rb"[^\0]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +91,12 @@ class FrameEntries:
     def cie(self, at: int) -> Cie | None:
         """The CIE at an offset of the section, None if there is none that can be used."""
         if at not in self._cies:
-            try:
-                cie = self._cies[at] = self._parse_cie(at)
-            except FrameError:
-                cie = self._cies[at] = None
+            if len(self._cies) >= MAX_CIES:
+                return None
+            cie: Cie | None = None
+            with suppress(FrameError):
+                cie = self._parse_cie(at)
+            self._cies[at] = cie
             if cie and cie.encoding == _USUAL and cie.augmented and not self.section.debug:
                 self._usual.add(at)
         return self._cies[at]
@@ -127,8 +136,9 @@ class FrameEntries:
         unpack = _USUAL_FDE.unpack_from
         last = len(data) - 4
         found: list[int] = []
-        at = 0
-        while at <= last:
+        at = count = 0
+        while at <= last and count < MAX_ENTRIES:
+            count += 1
             if at + 17 <= len(data):
                 length, back, relative, size = unpack(data, at)
                 if at + 4 - back in usual and 13 <= length <= last - at:
@@ -137,11 +147,14 @@ class FrameEntries:
                     at += 4 + length
                     continue
             try:
-                after, end, reference = self._head(at)
+                _, end, reference = self._head(at)
             except FrameError:
                 break
-            if after == end and not self.section.bounded:
-                break
+            if end == at + 4:
+                something = _NOT_ZERO.search(data, at) if self.section.bounded else None
+                if something is None:
+                    break
+                end = at + (something.start() - at) // 4 * 4
             if reference is not None:
                 self._add_unusual(at, found)
             at = end

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 
 from symbolizer.unwind.frame_pointers import FrameError, sleb128, uleb128
-from symbolizer.unwind.frame_rules import RBP, RIP, RSP, How, Row, Saved
+from symbolizer.unwind.frame_rules import RBP, RIP, RSP, UNSPECIFIED, How, Row, Saved
 
 MAX_DEPTH = 32
 """Rows that are remembered at once; compilers nest one or two."""
@@ -90,7 +90,7 @@ class Registers:
         self.row = row
         self.remembered = remembered
         self._initial = initial
-        self._factor = data_alignment
+        self.data_alignment = data_alignment
 
     def run(self, operations: bytes) -> None:
         """Do the operations of one step. Raises FrameError where they are damaged, and SetLocation."""
@@ -118,7 +118,7 @@ class Registers:
             if action := _ACTIONS.get(code):
                 action(self, block, *operands)
 
-    def _define(self, register: int | None = None, offset: int | None = None) -> None:
+    def define(self, register: int | None = None, offset: int | None = None) -> None:
         """The CFA is a register and an offset; what is not given stays, and so does an expression without register."""
         row = self.row
         self.row = row._replace(
@@ -127,49 +127,60 @@ class Registers:
             expression=row.expression if register is None else None,
         )
 
-    def _save(self, register: int, how: How, offset: int = 0, expression: bytes = b"") -> None:
-        field = _FIELDS.get(register)
-        if field:
-            self.row = self.row._replace(**{field: Saved(how, offset, expression)})
+    def express(self, expression: bytes) -> None:
+        """The CFA is what an expression says."""
+        self.row = self.row._replace(expression=expression)
 
-    def _restore(self, register: int) -> None:
-        field = _FIELDS.get(register)
-        if field:
-            self.row = self.row._replace(**{field: getattr(self._initial, field)})
+    def save(self, register: int, how: How, factored: int = 0, expression: bytes = b"") -> None:
+        """The caller's register is found that way, at an offset in units of the data alignment."""
+        self._set(register, Saved(how, factored * self.data_alignment, expression))
 
-    def _remember(self) -> None:
+    def restore(self, register: int) -> None:
+        """The caller's register is found as the CIE said."""
+        initial = self._initial
+        self._set(register, {RBP: initial.rbp, RSP: initial.rsp, RIP: initial.rip}.get(register, UNSPECIFIED))
+
+    def remember(self) -> None:
+        """Put the row aside."""
         if len(self.remembered) >= MAX_DEPTH:
             raise FrameError("more rows are remembered than any compiler does")
         self.remembered = (*self.remembered, self.row)
 
-    def _restore_state(self) -> None:
+    def recall(self) -> None:
+        """Go back to the row that was put aside last, its CFA included."""
         if not self.remembered:
             raise FrameError("no row is remembered")
-        *rest, self.row = self.remembered
-        self.remembered = tuple(rest)
+        self.row = self.remembered[-1]
+        self.remembered = self.remembered[:-1]
 
-    def _scaled(self, offset: int) -> int:
-        return offset * self._factor
+    def _set(self, register: int, saved: Saved) -> None:
+        if register == RBP:
+            self.row = self.row._replace(rbp=saved)
+        elif register == RSP:
+            self.row = self.row._replace(rsp=saved)
+        elif register == RIP:
+            self.row = self.row._replace(rip=saved)
 
 
 _ACTIONS: dict[int, Callable[..., None]] = {
-    _OFFSET: lambda to, _, register, offset: to._save(register, How.AT_CFA, to._scaled(offset)),
-    _RESTORE: lambda to, _, register: to._restore(register),
-    0x07: lambda to, _, register: to._save(register, How.UNDEFINED),
-    0x08: lambda to, _, register: to._save(register, How.SAME),
-    0x09: lambda to, _, register, _other: to._save(register, How.OTHER),
-    0x0A: lambda to, _: to._remember(),
-    0x0B: lambda to, _: to._restore_state(),
-    0x0C: lambda to, _, register, offset: to._define(register, offset),
-    0x0D: lambda to, _, register: to._define(register),
-    0x0E: lambda to, _, offset: to._define(offset=offset),
-    0x0F: lambda to, expression, _: setattr(to, "row", to.row._replace(expression=expression)),
-    0x10: lambda to, expression, register, _: to._save(register, How.AT_EXPRESSION, 0, expression),
-    0x11: lambda to, _, register, offset: to._save(register, How.AT_CFA, to._scaled(offset)),
-    0x12: lambda to, _, register, offset: to._define(register, to._scaled(offset)),
-    0x13: lambda to, _, offset: to._define(offset=to._scaled(offset)),
-    0x14: lambda to, _, register, offset: to._save(register, How.IS_CFA, to._scaled(offset)),
-    0x15: lambda to, _, register, offset: to._save(register, How.IS_CFA, to._scaled(offset)),
-    0x16: lambda to, _, register, _size: to._save(register, How.OTHER),
-    0x2F: lambda to, _, register, offset: to._save(register, How.AT_CFA, -to._scaled(offset)),
+    _OFFSET: lambda to, _, register, offset: to.save(register, How.AT_CFA, offset),
+    _RESTORE: lambda to, _, register: to.restore(register),
+    0x07: lambda to, _, register: to.save(register, How.UNDEFINED),
+    0x08: lambda to, _, register: to.save(register, How.SAME),
+    0x09: lambda to, _, register, _other: to.save(register, How.OTHER),
+    0x0A: lambda to, _: to.remember(),
+    0x0B: lambda to, _: to.recall(),
+    0x0C: lambda to, _, register, offset: to.define(register, offset),
+    0x0D: lambda to, _, register: to.define(register),
+    0x0E: lambda to, _, offset: to.define(offset=offset),
+    0x0F: lambda to, expression, _size: to.express(expression),
+    0x10: lambda to, expression, register, _size: to.save(register, How.AT_EXPRESSION, 0, expression),
+    0x11: lambda to, _, register, offset: to.save(register, How.AT_CFA, offset),
+    0x12: lambda to, _, register, offset: to.define(register, offset * to.data_alignment),
+    0x13: lambda to, _, offset: to.define(offset=offset * to.data_alignment),
+    0x14: lambda to, _, register, offset: to.save(register, How.IS_CFA, offset),
+    0x15: lambda to, _, register, offset: to.save(register, How.IS_CFA, offset),
+    0x16: lambda to, _, register, _size: to.save(register, How.OTHER),
+    0x2F: lambda to, _, register, offset: to.save(register, How.AT_CFA, -offset),
 }
+"""What an operation does to registers, by its block and its other operands. Those that are missing do nothing."""

@@ -8,13 +8,13 @@ whole.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from symbolizer.unwind.frame_entries import Cie, Fde
 from symbolizer.unwind.frame_operations import SET_LOCATION, Registers, SetLocation, advanced, steps_of
 from symbolizer.unwind.frame_pointers import FrameError, pointer, pointer_size
 from symbolizer.unwind.frame_rules import Row, rule_of
-from symbolizer.unwind.pages import MAX_ROWS, Spans
+from symbolizer.unwind.pages import Spans
 from symbolizer.unwind.rows import RuleKind, RuleSet
 
 LOCATED: Spans = [0xFFFF]
@@ -22,24 +22,31 @@ LOCATED: Spans = [0xFFFF]
 BROKEN: Spans = [0]
 """The spans of a function whose instructions are damaged: as if it had none."""
 MAX_PROGRAMS = 4096
-"""CIEs of one file that differ; about 20 in real ones."""
-MAX_TRANSITIONS = 1 << 20
-"""Ways from state to state of one file; the largest library has some 20,000."""
+"""CIEs of one file that differ; real ones have below 20."""
+MAX_TRANSITIONS = 1 << 17
+"""Ways from state to state of one file; real ones have a few thousand."""
+MAX_RUN = 1 << 24
+"""Bytes of instructions of one file, those that repeat counted once; a library of 110 MB has 2 MB."""
+MAX_INSTRUCTIONS = 1 << 19
+"""Bytes of instructions of one function."""
 _MAX_SHARED = 256
 """Bytes of instructions that are remembered; longer ones do not repeat."""
+_MAX_REMEMBERED = 1 << 16
 _STEPS = steps_of()
 
 
 class Interpreter:
-    """Runs the instructions of one file. Its methods, and look-ups in its programs, raise OverflowError when the
-    file asks for more than any real one."""
+    """Runs the instructions of one file.
+
+    Its methods, and look-ups in its programs, raise OverflowError when the file asks for more than any real one.
+    """
 
     def __init__(self, rules: RuleSet) -> None:
         """`rules` is where rules get their indexes."""
         self.rules = rules
         self.special = set(LOCATED)
         """Indexes of rules from RuleKind.END on, and what LOCATED holds."""
-        self.steps = 0
+        self.run = 0
         self.transitions = 0
         self._programs: dict[Cie, FrameProgram] = {}
 
@@ -84,38 +91,41 @@ class FrameProgram(dict[bytes, Spans]):
 
     def __missing__(self, instructions: bytes) -> Spans:
         try:
-            spans = self._follow(_STEPS.findall(instructions))
+            spans = self._spans(instructions)
         except FrameError:
             spans = BROKEN
         except SetLocation:
             spans = LOCATED
         if len(instructions) <= _MAX_SHARED:
+            if len(self) >= _MAX_REMEMBERED:
+                self.clear()
             self[instructions] = spans
         return spans
 
     def located(self, fde: Fde, section_address: int) -> Spans:
         """The spans of a function whose instructions name addresses."""
-        encoding = self.cie.encoding
-        size, factor = pointer_size(encoding), self.cie.code_alignment
-        steps: list[tuple[bytes, bytes]] = []
-        here = fde.start
         try:
-            if size is None or factor <= 0:
-                raise FrameError("addresses in instructions are of no fixed size")
-            for step in steps_of(size).finditer(fde.instructions):
-                advance, operations = step.groups()
-                if advance[:1] == bytes([SET_LOCATION]):
-                    address = section_address + fde.at + step.start() + 1
-                    there, _ = pointer(fde.instructions, step.start() + 1, encoding, address)
-                    distance = (there - here) // factor
-                    if not 0 <= distance < 1 << 32:
-                        raise FrameError("an address before the one in force")
-                    advance = b"\x04" + struct.pack("<I", distance)
-                here += self._advances[advance]
-                steps.append((advance, operations))
-            return self._follow(steps)
+            return self._follow(self._with_distances(fde, section_address + fde.at))
         except (FrameError, SetLocation):
             return BROKEN
+
+    def _with_distances(self, fde: Fde, address: int) -> Iterator[tuple[bytes, bytes]]:
+        """The steps of instructions that lie at an address, with distances for addresses. Raises FrameError."""
+        size, factor = pointer_size(self.cie.encoding), self.cie.code_alignment
+        if size is None or factor <= 0:
+            raise FrameError("addresses in instructions are of no fixed size")
+        here = fde.start
+        for step in steps_of(size).finditer(fde.instructions):
+            advance, operations = step.groups()
+            if advance[:1] == bytes([SET_LOCATION]):
+                at = step.start() + 1
+                there, _ = pointer(fde.instructions, at, self.cie.encoding, address + at)
+                distance = (there - here) // factor
+                if not 0 <= distance < 1 << 32:
+                    raise FrameError("an address before the one in force")
+                advance = b"\x04" + struct.pack("<I", distance)
+            here += self._advances[advance]
+            yield advance, operations
 
     def state(self, row: Row, remembered: tuple[Row, ...]) -> "_State":
         """The state of a row and those that are remembered, made if it is new."""
@@ -125,14 +135,20 @@ class FrameProgram(dict[bytes, Spans]):
             found = self.states[row, remembered] = _State(self, row, remembered, rule)
         return found
 
-    def _follow(self, steps: "list[tuple[bytes, bytes]]") -> Spans:
-        """Go from state to state. Raises FrameError and SetLocation where operations are new and not understood."""
+    def _spans(self, instructions: bytes) -> Spans:
+        """Raises FrameError and SetLocation where operations are new and not understood."""
+        if len(instructions) > MAX_INSTRUCTIONS:
+            raise FrameError("more instructions than any real function has")
+        self.interpreter.run += len(instructions)
+        if self.interpreter.run > MAX_RUN:
+            raise OverflowError("more instructions than any real file has")
+        return self._follow(_STEPS.findall(instructions))
+
+    def _follow(self, steps: Iterable[tuple[bytes, bytes]]) -> Spans:
+        """Go from state to state. Raises as `_spans`."""
         state, advances = self._start, self._advances
         if state is None:
             raise FrameError("the CIE is damaged")
-        self.interpreter.steps += len(steps)
-        if self.interpreter.steps > MAX_ROWS:
-            raise OverflowError("more instructions than any real file has")
         here = since = 0
         last = state.rule
         spans = [last]

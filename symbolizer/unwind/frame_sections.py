@@ -6,10 +6,9 @@ Sources: Linux Standard Base Core, "Exception Frames" (`.eh_frame`, `.eh_frame_h
 
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from symbolizer.elf.file import MAX_CONTENTS, SHT_NOBITS, ElfFile
+from symbolizer.elf.file import SHT_NOBITS, ElfFile, Section
 from symbolizer.unwind.frame_pointers import PC_RELATIVE, RELATION, FrameError, pointer
 
 MAX_TABLE = 64 << 20
@@ -41,7 +40,7 @@ def exception_frames(elf: ElfFile) -> FrameSection:
     """`.eh_frame`: by its section, or where that is not told, by PT_GNU_EH_FRAME. Empty if absent or damaged."""
     section = elf.section(".eh_frame")
     if section and section.type != SHT_NOBITS and section.size:
-        return FrameSection(elf.contents(section)[:MAX_TABLE], section.addr)
+        return FrameSection(_start_of(elf, section), section.addr)
     try:
         return _by_header(elf)
     except FrameError:
@@ -55,7 +54,7 @@ def debug_frames(elf: ElfFile, debug: ElfFile | None) -> FrameSection:
 
 
 def _by_header(elf: ElfFile) -> FrameSection:
-    """By `.eh_frame_hdr`: u8 version (1), u8 encoding of the pointer to `.eh_frame`, two more encodings, the pointer."""
+    """By `.eh_frame_hdr`: u8 version (1), u8 encoding of the pointer to `.eh_frame`, u16, the pointer."""
     for segment in elf.segments:
         if segment.type != _PT_GNU_EH_FRAME:
             continue
@@ -82,16 +81,20 @@ def _loaded_at(elf: ElfFile, address: int) -> FrameSection:
 
 
 def _contents(elf: ElfFile, name: str) -> bytes:
-    """A section's bytes, unpacked if it is compressed; empty if it is absent, damaged or too large."""
+    """A section's bytes, at most MAX_TABLE, unpacked if it is compressed; empty if it is absent or damaged."""
     section = elf.section(name)
-    if section is None or section.size > MAX_CONTENTS:
+    if section is None or section.type == SHT_NOBITS:
         return b""
-    contents = elf.contents(section)
+    contents = _start_of(elf, section)
     if not section.flags & _SHF_COMPRESSED:
-        return contents[:MAX_TABLE]
+        return contents
     if len(contents) < _CHDR.size or _CHDR.unpack_from(contents)[0] != _ELFCOMPRESS_ZLIB:
         return b""
     try:
         return zlib.decompressobj().decompress(memoryview(contents)[_CHDR.size :], MAX_TABLE)
     except zlib.error:
         return b""
+
+
+def _start_of(elf: ElfFile, section: Section) -> bytes:
+    return elf.data[section.offset : section.offset + min(section.size, MAX_TABLE)]

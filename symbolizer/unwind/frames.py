@@ -33,11 +33,7 @@ def frame_unwind_table(elf: ElfFile, debug: ElfFile | None = None) -> UnwindTabl
     """
     rules = RuleSet()
     frames = Frames.of(elf, debug, rules)
-    if frames is None:
-        return None
-    pages = PageWriter(frames.first)
-    frames.write(pages)
-    return pages.table(rules.in_order())
+    return frames.table() if frames else None
 
 
 class Frames:
@@ -68,6 +64,12 @@ class Frames:
         loaded, debugging = exception_frames(elf), EMPTY if loaded_only else debug_frames(elf, debug)
         frames = cls((FrameEntries(loaded), FrameEntries(debugging)), _code_of(elf), rules)
         return frames if frames.first >= 0 else None
+
+    def table(self) -> UnwindTable:
+        """All of them. Raises FrameError as frame_unwind_table does."""
+        pages = PageWriter(self.first)
+        self.write(pages)
+        return pages.table(self._rules.in_order())
 
     def write(self, pages: PageWriter, low: int = 0, high: int = MAX_ADDRESS) -> None:
         """Add the functions from `low` on and below `high`. Raises FrameError as frame_unwind_table does."""

@@ -29,14 +29,13 @@ def _merged(binary: Binary, go: GoBinary | None, *, frames_wanted: bool) -> Unwi
     rules = RuleSet()
     # The .debug_frame of a Go program is of its Go code: the function table knows that better.
     frames = Frames.of(binary.elf, binary.debug, rules, loaded_only=go is not None) if frames_wanted else None
-    if go is None and frames is None:
-        return None
-    start, end = go.text_range if go else (frames.first, frames.first)
+    if go is None:
+        return frames.table() if frames else None
+    start, end = go.text_range
     pages = PageWriter(min(start, frames.first) if frames else start)
     if frames:
         frames.write(pages, high=start)
-    if go:
-        write_go_rows(go, rules, pages)
+    write_go_rows(go, rules, pages)
     if frames:
         frames.write(pages, low=end)
     return pages.table(rules.in_order())

@@ -1,5 +1,9 @@
+import pytest
+
 from symbolizer.elf.file import ElfFile
 from symbolizer.go.binary import GoBinary
+from symbolizer.go.errors import GoError
+from symbolizer.unwind import rows
 from symbolizer.unwind.gopclntab import go_unwind_table
 from symbolizer.unwind.rows import FRAME_POINTER, Rule, RuleKind
 from tests.support.goimage import PROGRAM, go_image
@@ -55,3 +59,11 @@ def test_assembly_that_stores_rbp_has_it_saved_behind_the_store() -> None:
 
 def test_behind_the_text_is_the_frame_pointer_rule() -> None:
     assert rules_of("main.large", PROGRAM[-1].size, 2000) == [FRAME_POINTER, FRAME_POINTER]
+
+
+def test_more_rules_than_any_program_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "MAX_RULES", 3)
+    program = GoBinary.open(ElfFile(go_image()))
+    assert program is not None
+    with pytest.raises(GoError):
+        go_unwind_table(program)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symbolizer.unwind.pages import MAX_ROWS, PageWriter, Spans
+from symbolizer.unwind.pages import MAX_ADDRESS, MAX_ROWS, PageWriter, Spans
 from symbolizer.unwind.rows import FRAME_POINTER, PAGE_SHIFT, Rule, RuleKind
 
 RULES = (FRAME_POINTER, *(Rule(RuleKind.RSP, 8 * number) for number in range(1, 6)))
@@ -67,3 +67,19 @@ def test_a_row_that_repeats_the_rule_before_it_is_left_out() -> None:
 def test_a_function_of_more_pages_than_any_program_has_is_refused() -> None:
     with pytest.raises(OverflowError):
         PageWriter(0).add(0, (MAX_ROWS + 2) << PAGE_SHIFT, [1])
+
+
+def test_between_functions_is_rule_0() -> None:
+    writer = PageWriter(0x1000)
+    writer.add(0x1000, 0x1020, [1])
+    writer.add(0x1021, 0x1060, [1])
+    writer.add(0x3010, 0x3020, [1])
+    table = writer.table(RULES)
+    assert list(table.rows) == [1, 0x20 << 16, 0x21 << 16 | 1, 0x60 << 16, 0, 0, 0x10 << 16 | 1, 0x20 << 16]
+    assert list(table.starts) == [0, 4, 5, 8]
+
+
+def test_addresses_that_the_walker_cannot_hold_are_refused() -> None:
+    PageWriter(MAX_ADDRESS - 0x2000).add(MAX_ADDRESS - 0x2000, MAX_ADDRESS, [1])
+    with pytest.raises(OverflowError):
+        PageWriter(MAX_ADDRESS - 0x1000).add(MAX_ADDRESS - 0x1000, MAX_ADDRESS + 1, [1])
