@@ -1,36 +1,32 @@
-"""One recording: programs loaded, targets chosen, windows drained into a profile, everything given back."""
+"""One recording, from loading the programs to the profile, window by window; everything is given back."""
 
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+from agent.attached import Attached
 from agent.doctor.bcc import check_bcc
 from agent.doctor.machine import Machine
 from agent.doctor.result import Status
-from agent.errors import MachineError, TargetError
-from agent.pipeline import KERNEL_CODE, USER_CODE, Pipeline
-from agent.processes import Processes
+from agent.errors import MachineError
+from agent.leftout import notes_of
+from agent.pipeline import Pipeline
 from agent.procfs.process import command_name
-from agent.rowkeeper import RowKeeper
 from agent.rows import RowBuilder
 from agent.spaces import SpaceReader
+from agent.stacks import KERNEL_CODE, USER_CODE
+from agent.wanted import Wanted
 from bpf import causes
-from bpf.abi import Target, Want
-from bpf.attach import CpuTimers, ProcessTracepoints, parse_cpu_list
-from bpf.capture import Capture
-from bpf.processes import ProcessTable
-from bpf.programs import LoadError, Loading, Programs, sizes_for
-from bpf.rows import RowTables
-from profiles.model import Loss, Metadata, Profile, ProfileBuilder, ValueType
+from bpf.attach import parse_cpu_list
+from bpf.programs import LoadError, Loading, sizes_for
+from profiles.model import OFF_CPU_TYPES, ON_CPU_TYPES, Loss, Metadata, Profile, ProfileBuilder, ValueType
 from symbolizer.files import FileCache
 from symbolizer.kernel import KernelSymbols
 
-WINDOW_SECONDS = 10.0
-_ROWS_PATIENCE = 5.0
-"""How long the start of sampling may wait for the unwind rows of processes named on the command line."""
+__all__ = ["Recorder", "Wanted", "load_error"]
+
 _POLL_SECONDS = 1.0
 _HOTPLUG_SECONDS = 5.0
 """How often it is looked whether CPUs came or went."""
@@ -39,47 +35,6 @@ _NOT_MISSING = frozenset({"stack_ring_full", "event_ring_full", "processes_full"
 """Losses that leave the counts right: the sample is there as a placeholder or in part, or, for ticks that the timer
 missed, the time was not the target's: the kernel does not account it to any task (measured: counted samples equal
 rate * CPU time with and without missed ticks)."""
-SAMPLES = ValueType("samples", "count")
-CPU = ValueType("cpu", "nanoseconds")
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to record. Of `pids` and `cgroup` at most one is given; neither means the whole node."""
-
-    hertz: int = 49
-    pids: tuple[int, ...] = ()
-    cgroup: Path | None = None
-    user: bool = True
-    kernel: bool = True
-    per_thread: bool = False
-    window_seconds: float = WINDOW_SECONDS
-    program: str = ""
-    """A program that is about to be executed, so that its rows are ready when it begins."""
-    proc_root: Path = field(default=Path("/proc"))
-
-    @property
-    def flags(self) -> Want:
-        """What of a sample the kernel side keeps."""
-        flags = Want.PER_THREAD if self.per_thread else Want(0)
-        return flags | (Want.USER if self.user else Want(0)) | (Want.KERNEL if self.kernel else Want(0))
-
-    @property
-    def target(self) -> Target:
-        """How the kernel side filters."""
-        return Target.PIDS if self.pids else Target.CGROUP if self.cgroup else Target.ALL
-
-
-@dataclass(slots=True)
-class _Attached:
-    """What is open while sampling."""
-
-    programs: Programs
-    capture: Capture
-    processes: Processes
-    rows: RowKeeper
-    timers: CpuTimers
-    tracepoints: ProcessTracepoints
 
 
 class Recorder:
@@ -89,15 +44,16 @@ class Recorder:
         """Begin loading the programs; it goes on beside whatever the caller does next. Raises MachineError."""
         self._wanted = wanted
         self._cpus = len(parse_cpu_list(Path("/sys/devices/system/cpu/possible").read_text()))
-        self._builder = ProfileBuilder((SAMPLES,))
-        self._attached: _Attached | None = None
+        self._builder = ProfileBuilder(value_types(wanted))
+        self._attached: Attached | None = None
         self._started_ns = 0
         self._started = 0.0
         self._elapsed = 0.0
         self.samples = 0
         self._cpus_sampled = 0
         try:
-            self._loading = Loading(sizes_for(wanted.hertz, self._cpus, wanted.window_seconds), self._cpus)
+            sizes = sizes_for(wanted.hertz, self._cpus, wanted.window_seconds)
+            self._loading = Loading(sizes, self._cpus, off_cpu=wanted.waits is not None)
         except LoadError as error:
             raise load_error(error) from error
         self._files = FileCache()
@@ -125,66 +81,25 @@ class Recorder:
 
     def start(self) -> None:
         """Attach, with the tables of the target processes in place, and begin sampling. Raises GoroscopeError."""
+        wanted = self._wanted
         try:
             programs = self._loading.finish()
         except LoadError as error:
             raise load_error(error) from error
-        wanted = self._wanted
-        try:
-            capture = Capture(programs, wanted.target, wanted.flags, wanted.hertz, self._cpus)
-            rows = RowKeeper(self._row_builder, RowTables(programs.maps))
-            processes = Processes(self._reader, ProcessTable(programs.maps), rows)
-            self._aim(programs, processes)
-            rows.place(timeout=_ROWS_PATIENCE)
-            tracepoints = ProcessTracepoints(programs.programs)
-            timers = CpuTimers(programs.programs["on_tick"], wanted.hertz)
-            timers.follow()
-        except TargetError:
-            programs.close()
-            raise
-        except OSError as error:
-            programs.close()
-            raise MachineError(
-                f"The BPF programs could not be attached: {error.strerror}.",
-                "Run `goroscope doctor` to see what this machine lacks.",
-            ) from error
-        self._attached = _Attached(programs, capture, processes, rows, timers, tracepoints)
-        kernel = KernelSymbols.read(str(wanted.proc_root))
+        attached = Attached.open(programs, wanted, self._reader, self._row_builder, self._cpus)
+        self._attached = attached
         self._pipeline = Pipeline(
             self._builder,
-            processes,
-            kernel,
+            attached.processes,
+            KernelSymbols.read(str(wanted.proc_root)),
             process_name=lambda pid: command_name(pid, wanted.proc_root),
             elsewhere=KERNEL_CODE if wanted.user else USER_CODE,
+            period_ns=wanted.period_ns,
         )
-        self._cpus_sampled = timers.cpus
+        self._cpus_sampled = attached.timers.cpus if attached.timers is not None else self._cpus
         self._started_ns = time.time_ns()
         self._started = time.monotonic()
-        timers.enable()
-
-    def _aim(self, programs: Programs, processes: Processes) -> None:
-        """Fill the target filter and read the processes it names. Raises TargetError and OSError."""
-        wanted = self._wanted
-        for pid in wanted.pids:
-            programs.maps["targets"].update(pid, b"\1")
-            if not processes.add(pid, time.monotonic_ns()).regions and not (wanted.proc_root / str(pid)).exists():
-                raise TargetError(f"There is no process {pid}.", "Give the id of a running process.")
-        if wanted.cgroup is not None:
-            try:
-                directory = os.open(wanted.cgroup, os.O_RDONLY | os.O_DIRECTORY)
-            except OSError as error:
-                raise TargetError(
-                    f"The cgroup {wanted.cgroup} cannot be opened: {error.strerror}.",
-                    "Give a directory of the cgroup v2 hierarchy.",
-                ) from error
-            try:
-                programs.maps["cgroups"].update(0, directory.to_bytes(4, "little"))
-            except OSError as error:
-                raise TargetError(
-                    f"{wanted.cgroup} is not a cgroup of the v2 hierarchy.", "Give a directory below its mount point."
-                ) from error
-            finally:
-                os.close(directory)
+        attached.enable(wanted)
 
     def run(self, seconds: float | None, tick: Callable[[float], bool]) -> None:
         """Sample for a time, or until `tick(elapsed)`, called about once a second, says False. May be called again."""
@@ -204,7 +119,7 @@ class Recorder:
             for event in attached.capture.wait(min(window_end, end or window_end, now + pause) - now):
                 attached.processes.handle(event)
             attached.rows.place()
-            if now >= hotplug:
+            if now >= hotplug and attached.timers is not None:
                 hotplug = now + _HOTPLUG_SECONDS
                 attached.timers.follow()
                 self._cpus_sampled = max(self._cpus_sampled, attached.timers.cpus)
@@ -222,40 +137,41 @@ class Recorder:
         attached = self._attached
         if attached is None or self._elapsed:
             return
-        attached.timers.disable()
+        end_ns = attached.disable()
         self._elapsed = time.monotonic() - self._started
         for _ in range(2):
-            self._take(attached)
+            self._take(attached, end_ns)
 
-    def _take(self, attached: _Attached) -> None:
+    def _take(self, attached: Attached, end_ns: int | None = None) -> None:
         """One window into the profile, once the processes that appeared in it are known."""
-        window = attached.capture.rotate()
+        window = attached.capture.rotate(end_ns)
         for event in attached.capture.wait(0):
             attached.processes.handle(event)
         self.samples += self._pipeline.add(window)
 
     def profile(self, version: str, target: str) -> Profile:
-        """The profile of everything recorded, with CPU time beside the samples."""
-        period = 1_000_000_000 // self._wanted.hertz
-        lost = self._pipeline.losses
+        """The profile of everything recorded."""
+        wanted, lost = self._wanted, self._pipeline.losses
         losses = tuple(
             Loss(cause.name, cause.sentence, lost[cause.name], cause.name not in _NOT_MISSING)
             for cause in causes.losses()
             if lost[cause.name]
         )
-        metadata = Metadata(
-            start_ns=self._started_ns,
-            duration_ns=int(self._elapsed * 1e9),
-            period_type=CPU,
-            period=period,
-            rate_hz=self._wanted.hertz,
-            cpus=self._cpus_sampled,
-            version=version,
-            kernel=os.uname().release,
-            target=target,
-            losses=losses,
+        on_cpu = wanted.on_cpu
+        return self._builder.build(
+            Metadata(
+                start_ns=self._started_ns,
+                duration_ns=int(self._elapsed * 1e9),
+                period=wanted.period_ns if on_cpu else 0,
+                rate_hz=wanted.hertz if on_cpu else 0,
+                cpus=self._cpus_sampled,
+                version=version,
+                kernel=os.uname().release,
+                target=target,
+                losses=losses,
+                notes=notes_of(wanted.waits, self._pipeline.left_out) if wanted.waits is not None else (),
+            )
         )
-        return with_cpu_time(self._builder.build(metadata), period)
 
     def close(self) -> None:
         """Detach and unload."""
@@ -264,16 +180,12 @@ class Recorder:
         if attached is None:
             self._loading.cancel()
             return
-        attached.timers.close()
-        attached.tracepoints.close()
-        attached.capture.close()
-        attached.programs.close()
+        attached.close()
 
 
-def with_cpu_time(profile: Profile, period: int) -> Profile:
-    """The profile with a second value column: each sample stands for one period (ns) of CPU time."""
-    samples = tuple(replace(sample, values=(sample.values[0], sample.values[0] * period)) for sample in profile.samples)
-    return replace(profile, value_types=(SAMPLES, CPU), samples=samples)
+def value_types(wanted: Wanted) -> tuple[ValueType, ...]:
+    """The columns of a recording."""
+    return (ON_CPU_TYPES if wanted.on_cpu else ()) + (OFF_CPU_TYPES if wanted.waits is not None else ())
 
 
 def load_error(error: LoadError) -> MachineError:

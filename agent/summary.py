@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-from agent.pipeline import KERNEL_CODE, USER_CODE
-from profiles.model import Kind, Loss, Profile
+from agent.stacks import KERNEL_CODE, USER_CODE
+from exporters.describe import human_time, off_cpu_words
+from profiles.model import SAMPLES, WAITS, Kind, Loss, Profile
+from profiles.offcpu import OffCpu, is_idle, off_cpu_totals
 
 _REMEDIES = {
     "counts_full": "Lower the rate (-F): there were more distinct stacks than the map holds.",
@@ -20,7 +22,7 @@ _STACKS_REMEDY = "Incomplete stacks are from code built without frame pointers: 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How complete a profile is, in samples of its first value column and in frames weighted by samples."""
+    """How complete a profile is, in samples, waits or both, and in frames weighted by them; Go's idle time aside."""
 
     samples: int
     lost: tuple[Loss, ...]
@@ -37,8 +39,12 @@ class Quality:
 def quality(profile: Profile) -> Quality:
     """Judge a profile: a stack is incomplete when its root, or all of it, is a marker."""
     samples = incomplete = frames = unnamed = 0
+    known = (profile.column(SAMPLES.type), profile.column(WAITS.type))
+    columns = [column for column in known if column is not None]
     for sample in profile.samples:
-        count = sample.values[0]
+        if is_idle(profile.labels[sample.labels]):
+            continue
+        count = sum(sample.values[column] for column in columns)
         stack = profile.stacks[sample.stack]
         samples += count
         root = profile.locations[stack[-1]]
@@ -61,16 +67,10 @@ def share(part: int, whole: int) -> str:
 def summarize(profile: Profile) -> list[str]:
     """The lines of the summary, most important first."""
     judged = quality(profile)
-    seconds = profile.metadata.duration_ns / 1e9
-    cpus = profile.metadata.cpus
-    first = f"{judged.samples:,} samples in {seconds:.1f} s on {cpus} CPU{'s' if cpus != 1 else ''}"
     everything = judged.samples + judged.lost_samples
-    if judged.lost_samples:
-        first += f"; lost {judged.lost_samples:,} ({share(judged.lost_samples, everything)})"
-    else:
-        first += "; none lost"
-    lines = [first + "."]
+    lines = _counted(profile, judged)
     lines += [f"  {loss.samples:,} ({share(loss.samples, everything)}): {loss.sentence}." for loss in judged.lost]
+    lines += [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in profile.metadata.notes]
     lines.append(
         f"{share(judged.incomplete, judged.samples)} of stacks incomplete, "
         f"{share(judged.unnamed, judged.frames)} of frames without a name."
@@ -79,6 +79,34 @@ def summarize(profile: Profile) -> list[str]:
     if remedy:
         lines.append(remedy)
     return lines
+
+
+def _counted(profile: Profile, judged: Quality) -> list[str]:
+    """How much was seen, a line for each kind; what was lost of either is told in the first."""
+    metadata = profile.metadata
+    off = off_cpu_totals(profile)
+    samples = profile.column(SAMPLES.type)
+    if judged.lost_samples:
+        everything = judged.samples + judged.lost_samples
+        lost = f"lost {judged.lost_samples:,} ({share(judged.lost_samples, everything)})"
+    else:
+        lost = "none lost"
+    when = f"in {metadata.duration_ns / 1e9:.1f} s"
+    lines = []
+    if samples is not None:
+        cpus = f"{metadata.cpus} CPU{'s' if metadata.cpus != 1 else ''}"
+        lines.append(f"{profile.total(samples):,} samples {when} on {cpus}; {lost}.")
+    if off is not None:
+        lines.append(f"{_waits(off)} {when}{'' if lines else f'; {lost}'}{_idle(off)}.")
+    return lines
+
+
+def _waits(off: OffCpu) -> str:
+    return f"{off.waits:,} wait{'s' if off.waits != 1 else ''}, {off_cpu_words(off)}"
+
+
+def _idle(off: OffCpu) -> str:
+    return f"; go idle {human_time(off.idle)} left out" if off.idle else ""
 
 
 def _remedy(judged: Quality) -> str:

@@ -136,6 +136,78 @@ enum rule_kind { RULE_END = 0x10, RULE_SIGNAL = 0x20, RULE_UNSUPPORTED = 0x30, R
 enum rule_reg { RULE_DEFAULT = 255 };
 enum rule_rbp { RBP_AT_RBP = 1, RBP_LOST = 2 };
 
+/* Why a thread was off the CPU. WAIT_PREEMPTED: it could have run on. Threads that end do not wait. */
+enum wait_state { WAIT_PREEMPTED = 0, WAIT_SLEEPING = 1, WAIT_UNINTERRUPTIBLE = 2, WAIT_STOPPED = 3, WAIT_STATES = 4 };
+
+/* The one element of `off_config`, written by user space; may change at any time. */
+struct off_config {
+    u64 min_ns;       /* shorter waits are counted in `off_totals` only */
+    u64 max_ns;       /* likewise longer ones; 0: no limit */
+    u64 window_start; /* monotonic ns: waits older than this may be in `reported` */
+    u32 states;       /* 1 << enum wait_state of those that are wanted */
+    u32 thread_walks; /* per thread and PACE_NS, before waits are thinned out */
+    u32 cpu_walks;    /* likewise per CPU */
+    u32 wakers;       /* 1: who ended a wait is kept too */
+};
+#define PACE_NS 100000000UL
+
+/* Key and value of the two maps of waits. */
+struct wait_key {
+    u64 stack; /* as in struct count_key */
+    u64 waker; /* stack of the thread that ended the wait; 0: not known */
+    u32 tgid;
+    u32 tid;   /* 0 unless PER_THREAD */
+    u32 state; /* enum wait_state */
+    u32 unused;
+};
+struct wait_sum {
+    u64 waits;
+    u64 blocked_ns;
+    u64 runnable_ns; /* from being woken to running */
+    u64 longest_ns;  /* of one wait, not weighted */
+};
+
+/* Value of `waiting`, key u32 tid: a target thread since its first wait. */
+struct wait {
+    u64 since; /* monotonic ns when it left the CPU; 0: it runs */
+    u64 woken; /* when it became ready to run; 0: not yet */
+    u64 stack; /* 0: not walked, others of its kind stand for it */
+    u64 waker;
+    u64 pace_begin; /* of the period in which its waits are counted, to thin them out */
+    u32 pace_now;   /* waits in this period */
+    u32 pace_last;  /* and in the one before */
+    u32 tgid;
+    u32 state;
+    u32 weight; /* how many waits this one stands for */
+    u32 unused;
+};
+
+/* Value of `reported`, key u32 tid, written by user space: time of the wait that began at `since` is accounted for up to
+ * `upto`, and the wait itself too. Removed when the wait ends. */
+struct reported {
+    u64 since;
+    u64 upto;
+};
+
+/* Element of `off_totals`, per CPU. */
+struct off_totals {
+    u64 short_waits; /* below min_ns */
+    u64 short_ns;
+    u64 long_waits; /* above max_ns */
+    u64 long_ns;
+    u64 thinned_waits; /* not walked: others stand for them */
+    u64 thinned_ns;
+    u64 pace_begin; /* of the CPU, as in struct wait */
+    u32 pace_now;
+    u32 pace_last;
+};
+
+_Static_assert(sizeof(struct off_config) == 40, "off_config");
+_Static_assert(sizeof(struct wait_key) == 32, "wait_key");
+_Static_assert(sizeof(struct wait_sum) == 32, "wait_sum");
+_Static_assert(sizeof(struct wait) == 64, "wait");
+_Static_assert(sizeof(struct reported) == 16, "reported");
+_Static_assert(sizeof(struct off_totals) == 64, "off_totals");
 _Static_assert(sizeof(struct config) == 24, "config");
 _Static_assert(sizeof(struct count_key) == 16, "count_key");
 _Static_assert(sizeof(struct stack_head) == 48, "stack_head");

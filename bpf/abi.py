@@ -14,6 +14,13 @@ TABLE = struct.Struct("<IIIIIIII")
 PAGE = struct.Struct("<IHH")
 RULE = struct.Struct("<ihBB")
 
+OFF_CONFIG = struct.Struct("<QQQIIII")
+WAIT_KEY = struct.Struct("<QQIIII")
+WAIT_SUM = struct.Struct("<QQQQ")
+WAIT = struct.Struct("<QQQQQIIIIII")
+REPORTED = struct.Struct("<QQ")
+OFF_TOTALS = struct.Struct("<QQQQQQQII")
+
 MAX_FRAMES = 127
 MAX_MAPPINGS = 4096
 SLAB_ROWS = 16384

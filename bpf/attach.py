@@ -5,7 +5,13 @@ from pathlib import Path
 
 from bpf import syscalls
 
-TRACEPOINTS = {"on_fork": "sched_process_fork", "on_exec": "sched_process_exec", "on_exit": "sched_process_exit"}
+PROCESS_TRACEPOINTS = {
+    "on_fork": "sched_process_fork",
+    "on_exec": "sched_process_exec",
+    "on_exit": "sched_process_exit",
+}
+WAIT_TRACEPOINTS = {"on_wakeup": "sched_wakeup", "on_switch": "sched_switch"}
+WAKER_TRACEPOINTS = {"on_waking": "sched_waking"}
 
 
 def parse_cpu_list(text: str) -> list[int]:
@@ -65,12 +71,18 @@ class CpuTimers:
         self._events.clear()
 
 
-class ProcessTracepoints:
-    """The tracepoints that follow forks, execs and exits, while open."""
+class Tracepoints:
+    """Programs on raw tracepoints, while open."""
 
-    def __init__(self, programs: dict[str, int]) -> None:
-        """Attach them; `programs` are descriptors by name. Raises OSError."""
-        self._links = [syscalls.open_raw_tracepoint(TRACEPOINTS[name], programs[name]) for name in TRACEPOINTS]
+    def __init__(self, programs: dict[str, int], hooks: dict[str, str]) -> None:
+        """Attach them: `programs` are descriptors by name, `hooks` tracepoints by the same names. Raises OSError."""
+        self._links: list[int] = []
+        try:
+            for name, tracepoint in hooks.items():
+                self._links.append(syscalls.open_raw_tracepoint(tracepoint, programs[name]))
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Detach them."""

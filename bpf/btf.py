@@ -8,6 +8,8 @@ import ctypes.util
 import struct
 
 _KIND_STRUCT = 4
+_KIND_TYPEDEF = 8
+_KIND_FUNC_PROTO = 13
 _COMPOSITE = (4, 5)  # struct, union
 _TYPE = struct.Struct("<III")
 _MEMBER = struct.Struct("<III")
@@ -56,6 +58,19 @@ class Btf:
             bits += found[0]
             type_id = found[1]
         return bits // 8
+
+    def parameters(self, typedef: str) -> int | None:
+        """How many parameters the function has that a typedef names a pointer to; None where there is no such typedef.
+
+        Tracepoints have one each, `btf_trace_NAME`: its first parameter is internal, the others are the arguments.
+        """
+        type_id = self._lib.btf__find_by_name_kind(self._btf, typedef.encode(), _KIND_TYPEDEF)
+        for _ in range(2):  # typedef, pointer
+            if type_id <= 0:
+                return None
+            type_id = _TYPE.unpack(ctypes.string_at(self._lib.btf__type_by_id(self._btf, type_id), _TYPE.size))[2]
+        _, info, _ = _TYPE.unpack(ctypes.string_at(self._lib.btf__type_by_id(self._btf, type_id), _TYPE.size))
+        return info & 0xFFFF if (info >> 24) & 31 == _KIND_FUNC_PROTO else None
 
     def _member(self, type_id: int, name: bytes, depth: int) -> tuple[int, int] | None:
         """(bit offset, type id) of a member, anonymous structs and unions looked through."""

@@ -16,6 +16,7 @@ from bpf.abi import Event, Target, Want
 from bpf.maps import Drain
 from bpf.programs import Programs
 from bpf.ring import RingBuffer
+from bpf.waits import NOTHING_LEFT_OUT, Wait, Waits, WaitSettings, WaitTotals
 
 _SETTLE_SECONDS = 0.005
 """A program that read the old map number just before the swap is done well within this time."""
@@ -42,13 +43,26 @@ class RawWindow:
     counts: tuple[Count, ...]
     stacks: dict[int, bytes]
     losses: dict[str, int]
+    waits: tuple[Wait, ...] = ()
+    left_out: WaitTotals = NOTHING_LEFT_OUT
 
 
 class Capture:
     """The maps of the sampling programs, seen as a sequence of windows and of process events."""
 
-    def __init__(self, programs: Programs, target: Target, want: Want, hertz: int, possible_cpus: int) -> None:
-        """Configure the programs; nothing is sampled until timers are enabled."""
+    def __init__(
+        self,
+        programs: Programs,
+        target: Target,
+        want: Want,
+        hertz: int,
+        possible_cpus: int,
+        waits: WaitSettings | None = None,
+    ) -> None:
+        """Configure the programs; nothing is sampled until timers are enabled and tracepoints attached.
+
+        `waits` says what is kept of waits; None where those programs were not loaded.
+        """
         self._config = programs.maps["config"]
         self._losses = programs.maps["losses"]
         self._drains = (Drain(programs.maps["counts_a"]), Drain(programs.maps["counts_b"]))
@@ -58,6 +72,10 @@ class Capture:
         self._settings = (int(target), int(want), 1_000_000_000 // hertz)
         self._cpus = possible_cpus
         self._active = 0
+        self._waits = None
+        if waits is not None:
+            self._waits = Waits(programs, waits, possible_cpus, per_thread=bool(want & Want.PER_THREAD))
+        self._kept: dict[int, bytes] = {}
         self.window = 1
         """The number of the current window, which the walker notes beside the rows that it uses."""
         self._start_ns = time.monotonic_ns()
@@ -68,6 +86,8 @@ class Capture:
         self._epoll.register(self._stack_ring.fileno(), select.EPOLLIN)
         self._epoll.register(self._event_ring.fileno(), select.EPOLLIN)
         self._configure()
+        if self._waits is not None:
+            self._waits.configure(self._start_ns)
 
     def _configure(self) -> None:
         target, want, period = self._settings
@@ -90,13 +110,20 @@ class Capture:
             newest[struct.unpack_from("<Q", record)[0]] = bytes(record)
             self._arrived += 1
 
-    def rotate(self) -> RawWindow:
-        """End the window: its counts, the stacks they name, and what was lost in it."""
+    def rotate(self, end_ns: int | None = None) -> RawWindow:
+        """End the window: its counts, the stacks they name, and what was lost in it.
+
+        `end_ns` (monotonic) is when it ended; now, if it is not given.
+        """
         idle = self._active
         self._active = 1 - idle
         self.window += 1
         self._configure()
+        end_ns = end_ns or time.monotonic_ns()
+        if self._waits is not None:
+            self._waits.configure(end_ns)
         time.sleep(_SETTLE_SECONDS)
+        waits, open_stacks = self._waits.take(idle, end_ns) if self._waits is not None else ((), set())
         keys, values = self._drains[idle].take()
         self._read_stacks()
         samples = values.cast("Q")
@@ -104,8 +131,18 @@ class Capture:
             Count(stack, tgid, tid, samples[index])
             for index, (stack, tgid, tid) in enumerate(abi.COUNT_KEY.iter_unpack(keys))
         )
-        window = RawWindow(self._start_ns, time.monotonic_ns(), counts, self._stacks_of(counts), self._new_losses())
-        self._start_ns = window.end_ns
+        window = RawWindow(
+            self._start_ns,
+            end_ns,
+            counts,
+            self._stacks_of_waits(waits, open_stacks) | self._stacks_of(counts),
+            self._new_losses(),
+            waits,
+            self._waits.new_totals() if self._waits is not None else NOTHING_LEFT_OUT,
+        )
+        self._start_ns = end_ns
+        self._recent.append({})
+        self._arrived = 0
         return window
 
     def _stacks_of(self, counts: tuple[Count, ...]) -> dict[int, bytes]:
@@ -118,8 +155,19 @@ class Capture:
                 record = generation.pop(count.stack, None) or record
             if record is not None:
                 found[count.stack] = record
-        self._arrived = 0
-        self._recent.append({})
+        return found
+
+    def _stacks_of_waits(self, waits: tuple[Wait, ...], open_stacks: set[int]) -> dict[int, bytes]:
+        """The records of these waits. A wait's record came when it began, perhaps many windows ago."""
+        named = {stack for wait in waits for stack in (wait.stack, wait.waker)}
+        found = {}
+        for stack in named | open_stacks:
+            record = self._kept.get(stack)
+            for generation in self._recent:
+                record = generation.get(stack) or record
+            if record is not None:
+                found[stack] = record
+        self._kept = found
         return found
 
     def _new_losses(self) -> dict[str, int]:

@@ -12,7 +12,10 @@
     LOSS(3, event_ring_full, "the event ring buffer was full: a process is known later (counted in events)")           \
     LOSS(4, processes_full, "the process table was full: the sample is kept without its user stack")                   \
     LOSS(5, tail_call_failed, "a program of the chain was not there: the sample is missing")                           \
-    LOSS(6, missed_ticks, "the timer did not fire in time (interrupts off, or the virtual machine not running)")
+    LOSS(6, missed_ticks, "the timer did not fire in time (interrupts off, or the virtual machine not running)")       \
+    LOSS(7, waiting_full, "the table of waiting threads was full: a wait is missing (counted in waits)")               \
+    LOSS(8, waits_full, "the map of waits was full: a wait is missing (counted in waits)")                             \
+    LOSS(9, clock_back, "a wait would have ended before it began: it is missing (counted in waits)")
 
 #define STOPS(STOP)                                                                                                    \
     STOP(0, complete, "the outermost frame was reached")                                                               \

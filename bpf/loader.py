@@ -5,7 +5,8 @@ bcc and its compiler cost 120 MB, which this way are gone again after a second. 
 
     python3 loader.py SOCKET_FD < request
 
-The request is JSON: {"sizes": {NAME: int, ...}}, the map sizes that bpf/maps.h leaves open. The answer is one
+The request is JSON: {"sizes": {NAME: int, ...}, "off_cpu": bool}, the map sizes that bpf/maps.h and
+bpf/offcpu.bpf.c leave open, and whether the programs of the latter are wanted. The answer is one
 message on the socket: JSON {"names": [...]} with the descriptors in the same order, or {"error": sentence}.
 What the compiler and the verifier say goes to standard error.
 """
@@ -21,11 +22,15 @@ HERE = Path(__file__).resolve().parent
 SOURCES = ("causes.h", "abi.h", "maps.h", "process.bpf.c", "sample.h", "walk.bpf.c", "oncpu.bpf.c")
 PERF_PROGRAMS = ("on_tick", "walk", "count")
 TRACEPOINT_PROGRAMS = ("on_fork", "on_exec", "on_exit")
-CHAIN = ("walk", "count")
+CHAINS = {"programs": ("walk", "count")}
 MAPS = (
     *("config", "targets", "cgroups", "processes", "mappings", "tables", "pages", "slabs", "rules"),
     *("counts_a", "counts_b", "stacks", "events", "losses", "programs"),
 )
+OFF_CPU_SOURCE = "offcpu.bpf.c"
+OFF_CPU_PROGRAMS = ("on_switch", "off_walk", "off_count", "on_wakeup", "on_waking", "waker_count")
+OFF_CPU_CHAIN = ("off_walk", "off_count", "off_walk", "waker_count")
+OFF_CPU_MAPS = ("off_config", "off_totals", "waiting", "reported", "waits_a", "waits_b", "off_programs")
 FIELDS = {
     "TASK_PID": ("task_struct", "pid"),
     "TASK_TGID": ("task_struct", "tgid"),
@@ -47,25 +52,43 @@ class LoadError(Exception):
     """The programs could not be loaded; the text is one sentence."""
 
 
-def source() -> str:
+def source(off_cpu: bool) -> str:
     """All programs as one text: bcc rewrites map accesses only in the main file, not in what it includes."""
-    return "".join(f'#line 1 "{name}"\n' + (HERE / name).read_text() for name in SOURCES)
+    names = (*SOURCES, OFF_CPU_SOURCE) if off_cpu else SOURCES
+    return "".join(f'#line 1 "{name}"\n' + (HERE / name).read_text() for name in names)
 
 
-def definitions(sizes: dict[str, int]) -> list[str]:
+def definitions(sizes: dict[str, int], off_cpu: bool) -> list[str]:
     """Compiler flags for what is only known now: map sizes and the kernel's struct offsets."""
     from bpf.btf import Btf, BtfError
 
     try:
         btf = Btf()
         offsets = {name: btf.offset(*field) for name, field in FIELDS.items()}
+        if off_cpu:
+            offsets |= state_of_waits(btf)
     except BtfError as error:
         raise LoadError(f"{error}.") from error
     values = {**sizes, **offsets, "KERNEL_STACK_SIZE": KERNEL_STACK_SIZE}
     return [f"-D{name}={value}" for name, value in values.items()]
 
 
-def load(sizes: dict[str, int]) -> dict[str, int]:
+def state_of_waits(btf: Any) -> dict[str, int]:
+    """How sched_switch tells why a thread leaves the CPU: by an argument since 5.18, else by the task itself.
+
+    The argument is of kernel commit fa2c3254d7cf; the field was renamed by 2f064a59a11f (5.14). Raises BtfError.
+    """
+    from bpf.btf import BtfError
+
+    if (btf.parameters("btf_trace_sched_switch") or 0) >= 5:
+        return {"HAVE_PREV_STATE": 1}
+    try:
+        return {"TASK_STATE": btf.offset("task_struct", "__state")}
+    except BtfError:
+        return {"TASK_STATE": btf.offset("task_struct", "state")}
+
+
+def load(sizes: dict[str, int], off_cpu: bool) -> dict[str, int]:
     """Compile, load and chain the programs; descriptors by name. Raises LoadError."""
     os.environ["BCC_KERNEL_SOURCE"] = str(HERE)
     try:
@@ -74,30 +97,32 @@ def load(sizes: dict[str, int]) -> dict[str, int]:
         raise LoadError(f"bcc could not be imported: {error}.") from error
     if not hasattr(BPF, "PERF_EVENT"):
         raise LoadError("the Python package bcc here is not the BPF Compiler Collection.")
-    flags = [*WARNINGS, *BCC_NOISE, *definitions(sizes)]
-    text = source()
+    flags = [*WARNINGS, *BCC_NOISE, *definitions(sizes, off_cpu)]
+    text = source(off_cpu)
     problem: Exception | None = None
     for task_registers in (["-DHAVE_TASK_PT_REGS"], []):
         for frames in FRAMES_PER_PASS:
             try:
-                return attempt(BPF, text, [*flags, *task_registers, f"-DFRAMES_PER_PASS={frames}"])
+                return attempt(BPF, text, [*flags, *task_registers, f"-DFRAMES_PER_PASS={frames}"], off_cpu)
             except Exception as error:  # bcc raises bare Exception for compiler and verifier alike
                 problem = error
     raise LoadError(f"the kernel or the compiler refused the BPF programs: {problem}.")
 
 
-def attempt(bcc_class: Any, text: str, flags: list[str]) -> dict[str, int]:
+def attempt(bcc_class: Any, text: str, flags: list[str], off_cpu: bool) -> dict[str, int]:
     """One try with these compiler flags. Raises what bcc raises."""
     module = bcc_class(text=text, cflags=flags)
     descriptors = {}
     for name in PERF_PROGRAMS:
         descriptors[name] = module.load_func(name, bcc_class.PERF_EVENT).fd
-    for name in TRACEPOINT_PROGRAMS:
+    for name in (*TRACEPOINT_PROGRAMS, *(OFF_CPU_PROGRAMS if off_cpu else ())):
         descriptors[name] = module.load_func(name, bcc_class.RAW_TRACEPOINT).fd
-    chain = module["programs"]
-    for index, name in enumerate(CHAIN):
-        chain[chain.Key(index)] = chain.Leaf(descriptors[name])
-    for name in MAPS:
+    chains = {**CHAINS, "off_programs": OFF_CPU_CHAIN} if off_cpu else CHAINS
+    for map_name, names in chains.items():
+        chain = module[map_name]
+        for index, name in enumerate(names):
+            chain[chain.Key(index)] = chain.Leaf(descriptors[name])
+    for name in (*MAPS, *(OFF_CPU_MAPS if off_cpu else ())):
         descriptors[name] = module[name].map_fd
     return descriptors
 
@@ -108,7 +133,8 @@ def main() -> int:
     # Last, so that what the distribution installed wins over what lies beside our package.
     sys.path.append(str(HERE.parent))
     try:
-        descriptors = load(json.load(sys.stdin)["sizes"])
+        request = json.load(sys.stdin)
+        descriptors = load(request["sizes"], request["off_cpu"])
     except LoadError as error:
         channel.sendall(json.dumps({"error": str(error)}).encode())
         return 1

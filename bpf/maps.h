@@ -39,7 +39,9 @@ struct sample {
     u32 in_go;       /* the last frame was of Go code */
     u32 kernel_mode;
     u32 now;         /* config.window */
-    u32 ask;         /* table whose rows user space is to be asked for; 0: none */
+    u32 ask;                    /* table whose rows user space is to be asked for; 0: none */
+    u32 role;                   /* added to the numbers of programs: ROLE_WAKER, or 0 */
+    u32 woken;                  /* ROLE_WAKER: the thread that is woken */
     u32 unused;
     struct registers registers; /* of the leaf */
     /* what is sent */
@@ -70,7 +72,7 @@ struct tick {
 
 /* bcc compiles large array members slowly, and cannot describe sizeof: values are declared as bytes and cast. */
 struct sample_bytes {
-    char bytes[3368];
+    char bytes[3376];
 };
 struct slab {
     u32 row[SLAB_ROWS];

@@ -6,6 +6,7 @@ Layouts: the map commands of union bpf_attr, include/uapi/linux/bpf.h.
 import ctypes
 import errno
 import struct
+from collections.abc import Iterator
 
 from bpf.syscalls import Command, bpf, fdinfo
 
@@ -126,6 +127,26 @@ class Drain:
             memoryview(self._keys).cast("B")[: total * source.key_size],
             memoryview(self._values).cast("B")[: total * source.value_size],
         )
+
+
+def elements(source: Map, chunk: int = 4096) -> Iterator[tuple[bytes, bytes]]:
+    """All elements of a hash map, which stay in it. Raises OSError."""
+    keys = ctypes.create_string_buffer(source.key_size * chunk)
+    values = ctypes.create_string_buffer(source.value_size * chunk)
+    position, start, done = ctypes.create_string_buffer(max(source.key_size, 8)), None, False
+    while not done:
+        attributes = source.batch_attributes(keys, values, chunk, start, position)
+        try:
+            bpf(Command.MAP_LOOKUP_BATCH, attributes)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            done = True
+        start = position
+        all_keys, all_values = keys.raw, values.raw
+        for index in range(struct.unpack_from("<I", attributes, _BATCH_COUNT_OFFSET)[0]):
+            key, value = index * source.key_size, index * source.value_size
+            yield all_keys[key : key + source.key_size], all_values[value : value + source.value_size]
 
 
 def create_array(value_size: int, entries: int, name: str) -> int:

@@ -36,6 +36,8 @@ class Sizes:
     tables: int = 4096
     pages: int = 262144
     counts: int = 8192
+    threads: int = 16384
+    waits: int = 8192
     stack_ring_pages: int = 256
     event_ring_pages: int = 16
 
@@ -74,8 +76,8 @@ class Programs:
 class Loading:
     """A loader process at work: started at once, waited for by `finish()`."""
 
-    def __init__(self, sizes: Sizes, cpus: int, python: str | None = None) -> None:
-        """Start the loader. Raises LoadError when there is no Python to run it."""
+    def __init__(self, sizes: Sizes, cpus: int, python: str | None = None, *, off_cpu: bool = False) -> None:
+        """Start the loader; `off_cpu` loads those programs too. Raises LoadError when there is no Python to run it."""
         python = python or next((path for path in DISTRIBUTION_PYTHONS if shutil.which(path)), None)
         if python is None:
             raise LoadError("the distribution's Python (/usr/bin/python3) is not installed.", "")
@@ -94,7 +96,7 @@ class Loading:
                 raise LoadError(f"{python} cannot be started: {error.strerror}.", "") from error
         assert self._process.stdin is not None
         with suppress(BrokenPipeError), self._process.stdin as request:  # if it has died, finish() says so
-            request.write(json.dumps({"sizes": sizes.definitions(cpus)}).encode())
+            request.write(json.dumps({"sizes": sizes.definitions(cpus), "off_cpu": off_cpu}).encode())
         self._process.stdin = None
 
     def finish(self, timeout: float = 60.0) -> Programs:

@@ -89,6 +89,7 @@ static inline void begin_sample(struct sample *sample, struct config *wanted) {
     sample->resumed = 0;
     sample->now = wanted->window;
     sample->ask = 0;
+    sample->role = 0;
     sample->head.space = 0;
     sample->head.tgid = id >> 32;
     sample->head.tid = (u32)id;

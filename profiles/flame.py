@@ -53,12 +53,13 @@ _ROOT = ShownFrame("all", None)
 class FlameTree:
     """All stacks of a profile as one tree; `nodes[0]` is its root and every parent comes before its children.
 
-    `leaves` has, for each sample of the profile in order, the node that the sample's values count as own.
+    `leaves` has, for each sample of the profile in order, the node that the sample's values count as own; None
+    for those left out.
     """
 
     value_types: tuple[ValueType, ...]
     nodes: tuple[FlameNode, ...]
-    leaves: tuple[int, ...]
+    leaves: tuple[int | None, ...]
 
 
 def shown_frames(location: Location) -> tuple[ShownFrame, ...]:
@@ -100,14 +101,24 @@ def group_names(labels: Labels) -> tuple[str, ...]:
     return (process, f"{labels.thread or 'thread'} ({labels.tid})")
 
 
-def build_flame_tree(profile: Profile) -> FlameTree:
-    """Merge all stacks of a profile, each under its process (and thread), into one tree."""
-    tree = _TreeBuilder(len(profile.value_types))
+def build_flame_tree(profile: Profile, columns: Sequence[int] | None = None) -> FlameTree:
+    """Merge all stacks of a profile, each under its process (and thread), into one tree of these value columns.
+
+    Samples without a value in any of the columns (all, unless given) are left out, so no subtree is all zeros.
+    """
+    chosen = range(len(profile.value_types)) if columns is None else columns
+    tree = _TreeBuilder(len(chosen))
     locations = [tuple(map(tree.frame, shown_frames(location))) for location in profile.locations]
     groups = [tuple(tree.frame(ShownFrame(name, None)) for name in group_names(labels)) for labels in profile.labels]
     paths = [tuple(step for index in reversed(stack) for step in locations[index]) for stack in profile.stacks]
-    leaves = [tree.add(groups[sample.labels] + paths[sample.stack], sample.values) for sample in profile.samples]
-    return FlameTree(profile.value_types, tree.nodes(), tuple(leaves))
+    times = profile.time_columns
+    leaves: list[int | None] = []
+    for sample in profile.samples:
+        values = [sample.values[column] for column in chosen]
+        weight = sum(sample.values[column] for column in times)
+        path = groups[sample.labels] + paths[sample.stack]
+        leaves.append(tree.add(path, values, weight) if any(values) else None)
+    return FlameTree(tuple(profile.value_types[column] for column in chosen), tree.nodes(), tuple(leaves))
 
 
 class _TreeBuilder:
@@ -118,7 +129,7 @@ class _TreeBuilder:
         self._identities: dict[tuple[str, Kind | None], int] = {}
         self._identity_of: list[int] = []
         self._children: dict[tuple[int, int], int] = {}
-        # (parent, frame) -> [child, value]: one look-up per step, and the tally that finds the hottest line.
+        # (parent, frame) -> [child, weight]: one look-up per step, and the tally that finds the hottest line.
         self._steps: dict[tuple[int, int], list[int]] = {}
         self._parents = [-1]
         self._own: list[list[int]] = [[0] for _ in range(columns)]
@@ -131,9 +142,11 @@ class _TreeBuilder:
             self._identity_of.append(identity)
         return index
 
-    def add(self, path: Sequence[int], values: Sequence[int]) -> int:
-        """Count values at the end of a path of frame indexes, root first; returns the node there."""
-        weight = values[0]
+    def add(self, path: Sequence[int], values: Sequence[int], weight: int) -> int:
+        """Count values at the end of a path of frame indexes, root first; returns the node there.
+
+        `weight` decides between the lines of a function: the one with most is told.
+        """
         node = 0
         for frame in path:
             step = self._steps.get((node, frame))
@@ -171,15 +184,15 @@ class _TreeBuilder:
         )
 
     def _representatives(self) -> list[tuple[ShownFrame, bool]]:
-        """For each node the frame seen with most value (the first of equals), and whether all were inlined."""
+        """For each node the frame seen with most weight (the first of equals), and whether all were inlined."""
         frames = tuple(self._frames)
         found = [_ROOT] * len(self._parents)
         most = [-1] * len(self._parents)
         always_inlined = [True] * len(self._parents)
         always_inlined[0] = False
-        for (_, frame), (child, value) in self._steps.items():
-            if value > most[child]:
-                most[child] = value
+        for (_, frame), (child, weight) in self._steps.items():
+            if weight > most[child]:
+                most[child] = weight
                 found[child] = frames[frame]
             if not frames[frame].inlined:
                 always_inlined[child] = False

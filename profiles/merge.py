@@ -39,7 +39,7 @@ def merge_metadata(parts: Sequence[Metadata]) -> Metadata:
     """What can be said of all parts together; `parts` is not empty.
 
     As pprof's own merge does, durations add up, the start is the earliest and the period the longest. A rate
-    is kept only where all agree; texts that differ are listed.
+    is kept only where all agree; texts that differ are listed, notes and comments each once.
     """
     rates = {part.rate_hz for part in parts}
     return Metadata(
@@ -54,6 +54,7 @@ def merge_metadata(parts: Sequence[Metadata]) -> Metadata:
         target=_listed([part.target for part in parts]),
         losses=_merge_losses(parts),
         comments=tuple(dict.fromkeys(comment for part in parts for comment in part.comments)),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 

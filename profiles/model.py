@@ -72,15 +72,44 @@ class ValueType:
     unit: str
 
 
+SAMPLES = ValueType("samples", "count")
+CPU = ValueType("cpu", "nanoseconds")
+WAITS = ValueType("waits", "count")
+BLOCKED = ValueType("blocked", "nanoseconds")
+RUNNABLE = ValueType("runnable", "nanoseconds")
+OFF_CPU = ValueType("off_cpu", "nanoseconds")
+ON_CPU_TYPES = (SAMPLES, CPU)
+"""The columns of a profile of CPU time: each sample stands for one period of it."""
+OFF_CPU_TYPES = (WAITS, BLOCKED, RUNNABLE, OFF_CPU)
+"""The columns of a profile of waits: until woken, then until on a CPU, and the sum of both, which is shown by default.
+A profile of both kinds has ON_CPU_TYPES + OFF_CPU_TYPES; a sample of one kind has zeros in the columns of the other."""
+
+
+class State(StrEnum):
+    """Why a thread was off the CPU: the values of `Labels.state`."""
+
+    SLEEPING = "sleeping"
+    UNINTERRUPTIBLE = "uninterruptible"
+    PREEMPTED = "preempted"
+    STOPPED = "stopped"
+    EXITED = "exited"
+    GO_IDLE = "go_idle"
+    """Parked by Go's scheduler, which has nothing for it to do: idle, not waiting, so left out of default views."""
+
+
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Where samples were taken. `tid` is 0 and `thread` empty unless threads were kept apart."""
+    """Where samples were taken. `tid` is 0 and `thread` empty unless threads were kept apart.
+
+    `state` is a `State` for samples of time off the CPU, else empty.
+    """
 
     pid: int
     process: str = ""
     tid: int = 0
     thread: str = ""
     container: str = ""
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +127,10 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What was recorded, where and how. Times are UNIX nanoseconds; `period` is in units of `period_type`."""
+    """What was recorded, where and how. Times are UNIX nanoseconds; `period` is in units of `period_type`.
+
+    `notes` are sentences on what was left out on purpose, such as waits that were too short; the summary shows them.
+    """
 
     start_ns: int = 0
     duration_ns: int = 0
@@ -111,6 +143,7 @@ class Metadata:
     target: str = ""
     losses: tuple[Loss, ...] = ()
     comments: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +170,29 @@ class Profile:
         """The sum of one value column over all samples."""
         return sum(sample.values[column] for sample in self.samples)
 
+    def column(self, name: str) -> int | None:
+        """The column whose type is called so, such as "off_cpu"; None where there is none."""
+        return next((column for column, known in enumerate(self.value_types) if known.type == name), None)
+
     @property
     def default_column(self) -> int:
-        """The column shown first where one must be chosen: CPU time if there is any, else the last one."""
-        for column, value_type in enumerate(self.value_types):
-            if value_type.type == "cpu":
-                return column
-        return len(self.value_types) - 1
+        """The column shown first where one must be chosen: CPU time if there is any, else the last one.
+
+        So a profile opens in the same way whether or not waits were recorded beside CPU time; and CPU time has
+        nothing idle in it, which time off the CPU mostly is.
+        """
+        cpu = self.column(CPU.type)
+        return len(self.value_types) - 1 if cpu is None else cpu
+
+    @property
+    def time_columns(self) -> tuple[int, ...]:
+        """The columns that weigh a sample of any kind: time on the CPU and off it, else the default column.
+
+        Their sum, "wall", is a way to look at a profile and no column of its own: readers that add columns up
+        would count it twice, and one part of it is sampled where the other is measured.
+        """
+        known = (self.column(CPU.type), self.column(OFF_CPU.type))
+        return tuple(column for column in known if column is not None) or (self.default_column,)
 
     def frames_of(self, stack: int) -> Iterator[tuple[Location, Frame]]:
         """Every source frame of a stack, leaf first, inlined ones expanded; unsymbolized locations are left out."""
@@ -177,6 +226,8 @@ class ProfileBuilder:
 
     def add(self, stack: int, labels: int, *values: int) -> None:
         """Add values (one per value type) to what was counted for this stack under these labels."""
+        if len(values) != len(self.value_types):
+            raise ValueError(f"{len(values)} values for {len(self.value_types)} value types")
         row = self._values.get((stack, labels))
         if row is None:
             self._values[stack, labels] = list(values)

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from agent import __version__
+from agent.cli import arguments, waits
 from agent.cli.limits import raise_file_limit
 from agent.cli.output import emit
 from agent.cli.progress import progress
@@ -19,18 +20,18 @@ from agent.errors import NoSamplesError, OutputError, TargetError, UsageError
 from agent.launch import HeldCommand
 from agent.procfs.process import command_name, process_of
 from agent.summary import summarize
+from agent.wanted import Wanted
 from exporters.file import write_file
 from exporters.formats import Format, UnknownFormat, format_for, format_named
 from profiles.model import Profile
 
 DEFAULT_HERTZ = 49
-MAX_HERTZ = 1000
 DEMO_SECONDS = 10.0
 STDOUT = "-"
 
 
 class Record:
-    """Sample on-CPU stacks and write them as a profile.
+    """Sample stacks of CPU time, of waits (--off-cpu), or of both, and write them as a profile.
 
     Without a target the whole node is sampled. Stops after SECONDS, at Ctrl-C, or when COMMAND ends;
     what was gathered by then is written in every case.
@@ -39,21 +40,26 @@ class Record:
       goroscope record 10                     the whole node for ten seconds
       goroscope record -p 4217 -d 30          one process and its later children
       goroscope record -o cpu.html -- ./server   a command, from its start to its end
+      goroscope record -p 4217 --off-cpu 10   where it waits, and how long
       goroscope record --demo                 a small Go service of ours, to see what it looks like
     """
 
     def prepare_parser(self, parser: argparse.ArgumentParser) -> None:
         """Add targets, rate, duration and outputs."""
-        parser.add_argument("seconds", metavar="SECONDS", nargs="?", type=_seconds, help="how long (default: Ctrl-C)")
-        parser.add_argument("-d", "--duration", metavar="SECONDS", type=_seconds, help="the same as an option")
+        parser.add_argument(
+            "seconds", metavar="SECONDS", nargs="?", type=arguments.seconds, help="how long (default: Ctrl-C)"
+        )
+        parser.add_argument("-d", "--duration", metavar="SECONDS", type=arguments.seconds, help="the same as an option")
         target = parser.add_mutually_exclusive_group()
-        target.add_argument("-p", "--pid", metavar="PID,..", type=_pids, help="processes and their later children")
+        target.add_argument(
+            "-p", "--pid", metavar="PID,..", type=arguments.pids, help="processes and their later children"
+        )
         target.add_argument("--cgroup", metavar="PATH", type=Path, help="a cgroup (v2) and those below it")
         target.add_argument("--demo", action="store_true", help="build and profile a small Go service for 10 s")
         parser.add_argument(
             *("-F", "--frequency"),
             metavar="HZ",
-            type=_hertz,
+            type=arguments.hertz,
             default=DEFAULT_HERTZ,
             help=f"samples a second and CPU (default {DEFAULT_HERTZ})",
         )
@@ -69,6 +75,7 @@ class Record:
             help="where to: .pb.gz, .html, .folded or .speedscope.json; several may be given; - is folded on "
             "standard output (default: a .pb.gz and an .html named after target and time)",
         )
+        waits.add_options(parser)
         parser.add_argument("--force", action="store_true", help="write over files that exist")
         parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the summary")
 
@@ -76,6 +83,7 @@ class Record:
         """Record and write; the command's exit status where one was profiled, else 0."""
         _check(args)
         outputs = _outputs(args)
+        args.waits = waits.settings_of(args)
         with ExitStack() as stack:
             command, service_pid = None, 0
             if args.demo:
@@ -162,7 +170,7 @@ def _demo() -> Iterator[int]:
 def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldCommand | None) -> Profile:
     from agent.doctor.checks import preflight
     from agent.doctor.machine import Machine
-    from agent.recorder import Recorder, Wanted
+    from agent.recorder import Recorder
     from symbolizer.elf.truncation import survive_truncation
 
     preflight(Machine())
@@ -176,6 +184,8 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
         user=not args.kernel,
         kernel=not args.user,
         per_thread=args.per_thread,
+        on_cpu=args.on_cpu or args.waits is None,
+        waits=args.waits,
         program=(shutil.which(args.program[0]) or "") if args.program else "",
     )
     with Recorder(wanted) as recorder, _interruptible() as interrupted:
@@ -184,7 +194,7 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
             command.release()
         for_how_long = f"for {args.duration:g} s" if args.duration else "until Ctrl-C"
         if not args.quiet:
-            _tell([f"Sampling {target} at {args.frequency} Hz {for_how_long}."])
+            _tell([f"{_what(wanted)} {target} {for_how_long}."])
         finished = _ending(args, pids, command, interrupted)
         try:
             with progress(args.duration, show=not args.quiet and sys.stderr.isatty()) as show:
@@ -199,6 +209,12 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
             if command is not None and interrupted():
                 command.terminate()  # at a terminal Ctrl-C has reached it already; sent to us alone it has not
         return recorder.profile(__version__, target)
+
+
+def _what(wanted: Wanted) -> str:
+    if wanted.waits is None:
+        return f"Sampling at {wanted.hertz} Hz"
+    return f"Sampling at {wanted.hertz} Hz and following waits of" if wanted.on_cpu else "Following waits of"
 
 
 def _ending(
@@ -276,26 +292,3 @@ def _tell(lines: list[str]) -> None:
     """Say something to the person, on standard error."""
     for line in lines:
         print(line, file=sys.stderr)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 86400 * 365:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
-    return value
-
-
-def _pids(text: str) -> tuple[int, ...]:
-    words = text.split(",")
-    if not all(word.isascii() and word.isdigit() and 0 < int(word) < 2**22 for word in words):
-        raise argparse.ArgumentTypeError(f"{text} is not a list of process ids such as 17,42")
-    return tuple(int(word) for word in words)
-
-
-def _hertz(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_HERTZ):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of hertz from 1 to {MAX_HERTZ}")
-    return int(text)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpf import abi
+from bpf.waits import WaitState
 from symbolizer.unwind.rows import RBP_AT_RBP, RBP_LOST, RuleKind
 from tests.support.cprograms import needs_compiler
 
@@ -26,6 +27,12 @@ STRUCTS = {
     "table": abi.TABLE,
     "page": abi.PAGE,
     "rule": abi.RULE,
+    "off_config": abi.OFF_CONFIG,
+    "wait_key": abi.WAIT_KEY,
+    "wait_sum": abi.WAIT_SUM,
+    "wait": abi.WAIT,
+    "reported": abi.REPORTED,
+    "off_totals": abi.OFF_TOTALS,
 }
 NUMBERS = {
     **{f"TARGET_{target.name}": int(target) for target in abi.Target},
@@ -49,6 +56,8 @@ NUMBERS = {
     "RBP_AT_RBP": RBP_AT_RBP,
     "RBP_LOST": RBP_LOST,
     "RULE_DEFAULT": abi.RULE_DEFAULT,
+    **{f"WAIT_{state.name}": int(state) for state in WaitState},
+    "WAIT_STATES": len(WaitState),
     "PLT_ENTRY": RuleKind.PLT,
     "RULE_END": RuleKind.END,
     "RULE_SIGNAL": RuleKind.SIGNAL,

@@ -9,11 +9,12 @@ from agent.pipeline import Pipeline
 from agent.spaces import AddressSpace, Region
 from bpf import abi, causes
 from bpf.capture import Count, RawWindow
-from profiles.model import Frame, Kind, Labels, Location, Mapping, Metadata, Profile, ProfileBuilder, ValueType
+from profiles.model import ON_CPU_TYPES, Frame, Kind, Labels, Location, Mapping, Metadata, Profile, ProfileBuilder
 
 STOPS = {cause.name: cause for cause in causes.stops()}
 LOSSES = {cause.name: cause for cause in causes.losses()}
 NO_LOSSES = dict.fromkeys(LOSSES, 0)
+PERIOD = 10_000_000
 BIAS = 0x5500_0000_0000
 MAPPING = Mapping(0x1000, 0x9000, 0x1000, "/bin/thing", "ab" * 20)
 
@@ -92,8 +93,10 @@ def region_of(binary: FakeBinary) -> Region:
 def bench(binary: FakeBinary) -> Bench:
     space = AddressSpace(7, 4217, "thing", "c0ffee", [region_of(binary)])
     processes = FakeProcesses({7: space}, {4217: space})
-    builder = ProfileBuilder((ValueType("samples", "count"),))
-    return Bench(Pipeline(builder, processes, FakeKernel(), lambda pid: f"k{pid}"), builder, processes)
+    builder = ProfileBuilder(ON_CPU_TYPES)
+    return Bench(
+        Pipeline(builder, processes, FakeKernel(), lambda pid: f"k{pid}", period_ns=PERIOD), builder, processes
+    )
 
 
 def record(
@@ -236,7 +239,7 @@ def test_a_kernel_thread_is_named_by_its_comm(bench: Bench) -> None:
 
 
 def test_a_process_that_has_gone_unseen_is_named_by_what_the_stack_says() -> None:
-    builder = ProfileBuilder((ValueType("samples", "count"),))
+    builder = ProfileBuilder(ON_CPU_TYPES)
     pipeline = Pipeline(builder, FakeProcesses(), FakeKernel(), lambda _: "")
     pipeline.add(window({1000: 1}, record(1000, (at(0x1010),), comm="gone")))
     profile = builder.build(Metadata())
@@ -251,8 +254,8 @@ def test_two_programs_in_one_process_keep_their_names(bench: Bench) -> None:
     profile = bench.profile()
     by_process = {profile.labels[sample.labels].process: sample for sample in profile.samples}
     assert bench.stacks() == {("main.leaf",): 1, ("other",): 2}
-    assert by_process["thing"].values == (1,)
-    assert by_process["after"].values == (2,)
+    assert by_process["thing"].values == (1, PERIOD)
+    assert by_process["after"].values == (2, 2 * PERIOD)
 
 
 def test_code_without_a_file_is_shown_with_its_address_and_mapping(bench: Bench) -> None:

@@ -43,6 +43,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
         (["--"], "There is no command behind `--`."),
         (["-o", "x.svg"], "x.svg has no extension of a known format"),
         (["--frobnicate"], "--frobnicate"),
+        (["--wakers"], "--wakers without --off-cpu says nothing."),
+        (["--min-block", "0", "--states", "sleeping"], "--min-block and --states without --off-cpu"),
+        (["--off-cpu", "--min-block", "1"], "1 is not a time such as 500us, 1ms or 2s"),
+        (["--off-cpu", "--min-block", "-1ms"], "expected one argument"),
+        (["--off-cpu", "--min-block", "9999999999999999999999s"], "is not a time"),
+        (["--off-cpu", "--max-block", "1ms", "--min-block", "2ms"], "--max-block is below --min-block"),
+        (["--off-cpu", "--max-block", "500us"], "--max-block is below --min-block"),
+        (["--off-cpu", "--states", "sleeping,dreaming"], "dreaming is not one of preempted, sleeping"),
     ],
 )
 def test_a_wrong_command_line_is_status_2(capsys: pytest.CaptureFixture[str], arguments: list[str], cause: str) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from agent.errors import MachineError
-from agent.recorder import CPU, SAMPLES, Recorder, Wanted, with_cpu_time
+from agent.recorder import Recorder, value_types
+from agent.wanted import Wanted
 from bpf import programs
 from bpf.abi import Target, Want
 from bpf.programs import Sizes, sizes_for
-from profiles.model import Labels, Metadata, ProfileBuilder
+from bpf.waits import WaitSettings
 
 
 @pytest.mark.parametrize(
@@ -26,13 +27,16 @@ def test_what_is_wanted_becomes_what_the_programs_are_told(wanted: Wanted, targe
     assert wanted.flags == flags
 
 
-def test_each_sample_stands_for_one_period_of_cpu_time() -> None:
-    builder = ProfileBuilder((SAMPLES,))
-    stack, labels = builder.stack(()), builder.labels(Labels(1))
-    builder.add(stack, labels, 3)
-    profile = with_cpu_time(builder.build(Metadata()), 1000)
-    assert profile.value_types == (SAMPLES, CPU)
-    assert [sample.values for sample in profile.samples] == [(3, 3000)]
+@pytest.mark.parametrize(
+    ("wanted", "columns"),
+    [
+        (Wanted(), ["samples", "cpu"]),
+        (Wanted(on_cpu=False, waits=WaitSettings()), ["waits", "blocked", "runnable", "off_cpu"]),
+        (Wanted(waits=WaitSettings()), ["samples", "cpu", "waits", "blocked", "runnable", "off_cpu"]),
+    ],
+)
+def test_the_columns_are_those_of_what_is_wanted(wanted: Wanted, columns: list[str]) -> None:
+    assert [column.type for column in value_types(wanted)] == columns
 
 
 @pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python3"])

@@ -1,0 +1,122 @@
+"""Everything that is open in the kernel while a recording runs."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from agent.errors import MachineError, TargetError
+from agent.processes import Processes
+from agent.rowkeeper import RowKeeper
+from agent.rows import RowBuilder
+from agent.spaces import SpaceReader
+from agent.wanted import Wanted
+from bpf.attach import PROCESS_TRACEPOINTS, WAIT_TRACEPOINTS, WAKER_TRACEPOINTS, CpuTimers, Tracepoints
+from bpf.capture import Capture
+from bpf.processes import ProcessTable
+from bpf.programs import Programs
+from bpf.rows import RowTables
+
+_ROWS_PATIENCE = 5.0
+"""How long the start of sampling may wait for the unwind rows of processes named on the command line."""
+
+
+@dataclass(slots=True)
+class Attached:
+    """Programs, maps, and what runs them. `timers` and `waits` are None where CPU time or waits are not wanted."""
+
+    programs: Programs
+    capture: Capture
+    processes: Processes
+    rows: RowKeeper
+    tracepoints: Tracepoints
+    timers: CpuTimers | None
+    waits: Tracepoints | None
+
+    @classmethod
+    def open(cls, programs: Programs, wanted: Wanted, reader: SpaceReader, builder: RowBuilder, cpus: int) -> Self:
+        """Prepare all, with the tables of the target processes in place; sampling begins with `enable()`.
+
+        Raises TargetError and MachineError; then the programs are closed.
+        """
+        try:
+            capture = Capture(programs, wanted.target, wanted.flags, wanted.hertz, cpus, wanted.waits)
+            rows = RowKeeper(builder, RowTables(programs.maps))
+            processes = Processes(reader, ProcessTable(programs.maps), rows)
+            _aim(wanted, programs, processes)
+            rows.place(timeout=_ROWS_PATIENCE)
+            tracepoints = Tracepoints(programs.programs, PROCESS_TRACEPOINTS)
+            timers = None
+            if wanted.on_cpu:
+                timers = CpuTimers(programs.programs["on_tick"], wanted.hertz)
+                timers.follow()
+        except TargetError:
+            programs.close()
+            raise
+        except OSError as error:
+            programs.close()
+            raise _cannot_attach(error) from error
+        return cls(programs, capture, processes, rows, tracepoints, timers, None)
+
+    def enable(self, wanted: Wanted) -> None:
+        """Begin. Raises MachineError."""
+        if wanted.waits is not None:
+            hooks = WAIT_TRACEPOINTS | (WAKER_TRACEPOINTS if wanted.waits.wakers else {})
+            try:
+                self.waits = Tracepoints(self.programs.programs, hooks)
+            except OSError as error:
+                raise _cannot_attach(error) from error
+        if self.timers is not None:
+            self.timers.enable()
+
+    def disable(self) -> int:
+        """End, so that nothing more is counted; the monotonic time (ns) at which that was so."""
+        if self.timers is not None:
+            self.timers.disable()
+        if self.waits is not None:
+            self.waits.close()
+        return time.monotonic_ns()
+
+    def close(self) -> None:
+        """Detach and unload."""
+        for one in (self.timers, self.waits):
+            if one is not None:
+                one.close()
+        self.tracepoints.close()
+        self.capture.close()
+        self.programs.close()
+
+
+def _cannot_attach(error: OSError) -> MachineError:
+    return MachineError(
+        f"The BPF programs could not be attached: {error.strerror}.",
+        "Run `goroscope doctor` to see what this machine lacks.",
+    )
+
+
+def _aim(wanted: Wanted, programs: Programs, processes: Processes) -> None:
+    """Fill the target filter and read the processes it names. Raises TargetError and OSError."""
+    for pid in wanted.pids:
+        programs.maps["targets"].update(pid, b"\1")
+        if not processes.add(pid, time.monotonic_ns()).regions and not (wanted.proc_root / str(pid)).exists():
+            raise TargetError(f"There is no process {pid}.", "Give the id of a running process.")
+    if wanted.cgroup is not None:
+        _aim_at_cgroup(wanted.cgroup, programs)
+
+
+def _aim_at_cgroup(cgroup: Path, programs: Programs) -> None:
+    try:
+        directory = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise TargetError(
+            f"The cgroup {cgroup} cannot be opened: {error.strerror}.", "Give a directory of the cgroup v2 hierarchy."
+        ) from error
+    try:
+        programs.maps["cgroups"].update(0, directory.to_bytes(4, "little"))
+    except OSError as error:
+        raise TargetError(
+            f"{cgroup} is not a cgroup of the v2 hierarchy.", "Give a directory below its mount point."
+        ) from error
+    finally:
+        os.close(directory)

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0)
+ * Where threads wait, how long, and whether for an event or for a CPU.
+ *
+ * Hooks   raw tracepoints sched_switch, sched_wakeup; sched_waking where wakers are wanted
+ * Maps    off_config, off_totals, waiting, reported, maybe_waiting, waits_a/b, off_programs (below, sizes in maps.h's
+ *         way), and those of maps.h
+ *           off_config     array -> struct off_config          1          small
+ *           off_totals     per-CPU array -> struct off_totals  1          small
+ *           waiting        hash, u32 tid -> struct wait        THREADS    2 MiB at 16,384
+ *           reported       hash, u32 tid -> struct reported    THREADS    1.3 MiB
+ *           maybe_waiting  array of one element, a byte a tid  1          64 KiB
+ *           waits_a/b      hash, struct wait_key -> wait_sum   WAITS      1.4 MiB each at 8,192
+ *           off_programs   program array                       4          small
+ * Drops   see LOSSES in causes.h; what is below min_ns or above max_ns is summed in off_totals
+ * Cost    about 0.1 us a switch of no target, 0.3 us of a target that is not walked, 2 to 4 us of one that is
+ * Kernel  5.10; before 5.18 a wait that is ended at once counts as sleeping, because its state is gone by then
+ *
+ * A stack is taken when a thread leaves the CPU, in its own context, where its memory can be read; how long it waited
+ * is known when it comes back, perhaps on another CPU: so what is kept in between is keyed by thread. A thread that
+ * leaves the CPU more often than thread_walks times in PACE_NS is walked one time in k, at random, and that wait
+ * stands for k; so for all threads of a CPU together.
+ */
+BPF_TABLE("array", int, struct off_config, off_config, 1);
+BPF_PERCPU_ARRAY(off_totals, struct off_totals, 1);
+BPF_F_TABLE("hash", u32, struct wait, waiting, THREADS, 0);
+BPF_F_TABLE("hash", u32, struct reported, reported, THREADS, 0);
+BPF_F_TABLE("hash", struct wait_key, struct wait_sum, waits_a, WAITS, 0);
+BPF_F_TABLE("hash", struct wait_key, struct wait_sum, waits_b, WAITS, 0);
+BPF_PROG_ARRAY(off_programs, 4);
+
+/* Whether a thread with a tid like this one was ever a waiting target: keeps switches of others cheap. */
+struct tid_bytes {
+    char byte[65536];
+};
+BPF_TABLE("array", int, struct tid_bytes, maybe_waiting, 1);
+
+/* Programs 0 and 1 follow the stack of a wait, 2 and 3 that of a waker. */
+enum role { ROLE_WAIT = 0, ROLE_WAKER = 2 };
+
+static inline struct wait *wait_of(u32 tid) {
+    int zero = 0;
+    struct tid_bytes *maybe = maybe_waiting.lookup(&zero);
+    if (!maybe || !maybe->byte[tid & 0xffff])
+        return 0;
+    return waiting.lookup(&tid);
+}
+
+static inline struct wait_sum *sum_of(u32 active, struct wait_key *key) {
+    return active ? waits_b.lookup(key) : waits_a.lookup(key);
+}
+
+/* The sum of a key, made where it is not there; 0 where the map is full. */
+static inline struct wait_sum *made_sum_of(u32 active, struct wait_key *key) {
+    struct wait_sum *sum = sum_of(active, key), fresh = {};
+    if (sum)
+        return sum;
+    if (active)
+        waits_b.insert(key, &fresh);
+    else
+        waits_a.insert(key, &fresh);
+    return sum_of(active, key);
+}
+
+/* One in how many waits is walked, from how many there were lately; counts this one. */
+static inline u32 one_in(u64 *begin, u32 *this_period, u32 *last_period, u64 now, u32 limit) {
+    u64 gone = now - *begin;
+    if (gone > PACE_NS) {
+        *last_period = gone < 2 * PACE_NS ? *this_period : 0;
+        *this_period = 0;
+        *begin = now;
+    }
+    u32 count = *this_period, many = 1;
+    *this_period = count + 1;
+    if (count < *last_period)
+        count = *last_period;
+#pragma clang loop unroll(disable)
+    for (int doubled = 0; doubled < 12; doubled++) {
+        if ((u64)limit * many > count)
+            break;
+        many <<= 1;
+    }
+    return many;
+}
+
+static inline u32 chosen(u32 one_in_many) {
+    return one_in_many == 1 || !(bpf_get_prandom_u32() & (one_in_many - 1));
+}
+
+/* How many waits a wait of this thread that begins now stands for; 0: it is not walked, others stand for it. */
+static inline u32 weight_of(struct wait *wait, struct off_config *off, u64 now) {
+    int zero = 0;
+    struct off_totals *totals = off_totals.lookup(&zero);
+    if (!totals)
+        return 0;
+    u32 of_thread = one_in(&wait->pace_begin, &wait->pace_now, &wait->pace_last, now, off->thread_walks);
+    if (!chosen(of_thread))
+        return 0;
+    u32 of_cpu = one_in(&totals->pace_begin, &totals->pace_now, &totals->pace_last, now, off->cpu_walks);
+    return chosen(of_cpu) ? of_thread * of_cpu : 0;
+}
+
+/* include/linux/sched.h; -1: the thread ends. */
+static inline int wait_state(u32 preempt, u32 state) {
+    if (preempt || !state)
+        return WAIT_PREEMPTED;
+    if (state & (0x10 | 0x20 | 0x80)) /* EXIT_DEAD, EXIT_ZOMBIE, TASK_DEAD */
+        return -1;
+    if (state & (4 | 8)) /* __TASK_STOPPED, __TASK_TRACED */
+        return WAIT_STOPPED;
+    return (state & (2 | 0x400)) == 2 ? WAIT_UNINTERRUPTIBLE : WAIT_SLEEPING; /* TASK_NOLOAD: idle kernel threads */
+}
+
+static inline void add_wait(struct config *wanted, struct wait *wait, u32 tid, u64 from, u64 now, u32 count) {
+    struct wait_key key = {};
+    key.stack = wait->stack;
+    key.waker = wait->waker;
+    key.tgid = wait->tgid;
+    key.tid = wanted->flags & PER_THREAD ? tid : 0;
+    key.state = wait->state;
+    struct wait_sum *sum = made_sum_of(wanted->active, &key);
+    if (!sum) {
+        lost(LOSS_waits_full, count);
+        return;
+    }
+    u64 woken = wait->state == WAIT_PREEMPTED ? wait->since : wait->woken ? wait->woken : now;
+    u64 ready = woken > from ? woken : from, weight = wait->weight, longest = now - wait->since;
+    __sync_fetch_and_add(&sum->waits, count);
+    __sync_fetch_and_add(&sum->blocked_ns, (ready - from) * weight);
+    __sync_fetch_and_add(&sum->runnable_ns, (now - ready) * weight);
+    if (longest > sum->longest_ns)
+        sum->longest_ns = longest;
+}
+
+/* A thread comes back to a CPU: its wait is over. */
+static inline void arrive(struct config *wanted, struct off_config *off, u32 tid, u64 now) {
+    int zero = 0;
+    struct wait *wait = wait_of(tid);
+    struct off_totals *totals = off_totals.lookup(&zero);
+    if (!wait || !totals || !wait->since)
+        return;
+    u64 since = wait->since, duration = now - since;
+    wait->since = 0;
+    if ((s64)duration < 0) {
+        lost(LOSS_clock_back, 1);
+        return;
+    }
+    u64 from = since;
+    u32 count = wait->weight;
+    if (since < off->window_start) { /* user space may have told of its time in earlier windows */
+        struct reported *told = reported.lookup(&tid);
+        if (told && told->since == since && told->upto <= now) {
+            from = told->upto;
+            count = 0;
+        }
+        reported.delete(&tid);
+    }
+    if (duration < off->min_ns) {
+        totals->short_waits++;
+        totals->short_ns += duration;
+    } else if (off->max_ns && duration > off->max_ns) {
+        totals->long_waits++;
+        totals->long_ns += duration;
+    } else if (!wait->stack) {
+        totals->thinned_waits++;
+        totals->thinned_ns += duration;
+    } else {
+        add_wait(wanted, wait, tid, from, now, count);
+    }
+}
+
+/* The entry of a thread in `waiting`, made at its first wait. */
+static inline struct wait *made_wait_of(u32 tid, u32 tgid) {
+    struct wait *wait = waiting.lookup(&tid);
+    if (wait)
+        return wait;
+    int zero = 0;
+    struct tid_bytes *maybe = maybe_waiting.lookup(&zero);
+    struct wait fresh = {};
+    fresh.tgid = tgid;
+    waiting.insert(&tid, &fresh);
+    if (maybe)
+        maybe->byte[tid & 0xffff] = 1;
+    return waiting.lookup(&tid);
+}
+
+int on_switch(struct bpf_raw_tracepoint_args *ctx) {
+    int zero = 0;
+    struct config *wanted = config.lookup(&zero);
+    struct off_config *off = off_config.lookup(&zero);
+    if (!wanted || !off || !off->states)
+        return 0;
+    u64 now = bpf_ktime_get_ns(), id = bpf_get_current_pid_tgid();
+    u32 tgid = id >> 32, tid = (u32)id, next = 0;
+    read_kernel(&next, 4, (void *)(ctx->args[2] + TASK_PID));
+    arrive(wanted, off, next, now);
+    if (!tgid || !is_target(wanted, tgid))
+        return 0;
+#ifdef HAVE_PREV_STATE
+    u32 task_state = ctx->args[3];
+#else
+    u32 task_state = 0;
+    read_kernel(&task_state, 4, (void *)(ctx->args[1] + TASK_STATE));
+#endif
+    int state = wait_state((u32)ctx->args[0] & 0xff, task_state);
+    if (state < 0) {
+        waiting.delete(&tid);
+        return 0;
+    }
+    if (!(off->states >> state & 1))
+        return 0;
+    struct wait *wait = made_wait_of(tid, tgid);
+    struct sample *sample = (void *)scratch.lookup(&zero);
+    if (!wait || !sample) {
+        lost(LOSS_waiting_full, 1);
+        return 0;
+    }
+    wait->woken = 0;
+    wait->waker = 0;
+    wait->stack = 0;
+    wait->tgid = tgid;
+    wait->state = state;
+    wait->since = now;
+    u32 weight = weight_of(wait, off, now);
+    wait->weight = weight;
+    if (!weight)
+        return 0;
+    begin_sample(sample, wanted);
+    sample->kernel_mode = 1;
+    off_programs.call(ctx, next_program(sample, wanted, saved_registers(sample)));
+    lost(LOSS_tail_call_failed, 1);
+    return 0;
+}
+
+int off_walk(struct bpf_raw_tracepoint_args *ctx) {
+    int zero = 0;
+    struct sample *sample = (void *)scratch.lookup(&zero);
+    struct rules *all = (void *)rules.lookup(&zero);
+    struct recent *known = (void *)recent.lookup(&zero);
+    if (!sample || !all || !known)
+        return 0;
+    off_programs.call(ctx, walk_pass(sample, all, known) + sample->role);
+    lost(LOSS_tail_call_failed, 1);
+    return 0;
+}
+
+/* The stack of a wait that has begun is sent where its sum is new in this window. */
+int off_count(struct bpf_raw_tracepoint_args *ctx) {
+    int zero = 0;
+    struct sample *sample = (void *)scratch.lookup(&zero);
+    struct config *wanted = config.lookup(&zero);
+    if (!sample || !wanted)
+        return 0;
+    end_sample(ctx, sample, wanted);
+    u32 tid = sample->head.tid;
+    struct wait *wait = waiting.lookup(&tid);
+    if (!wait)
+        return 0;
+    struct wait_key key = {};
+    key.stack = sample->head.hash;
+    key.tgid = sample->head.tgid;
+    key.tid = wanted->flags & PER_THREAD ? tid : 0;
+    key.state = wait->state;
+    if (!sum_of(wanted->active, &key)) {
+        if (send_stack(sample)) {
+            lost(LOSS_stack_ring_full, 1);
+            key.stack = LOSS_stack_ring_full;
+        } else {
+            made_sum_of(wanted->active, &key);
+        }
+    }
+    wait->stack = key.stack;
+    return 0;
+}
+
+int on_wakeup(struct bpf_raw_tracepoint_args *ctx) {
+    u32 tid = 0;
+    read_kernel(&tid, 4, (void *)(ctx->args[0] + TASK_PID));
+    struct wait *wait = wait_of(tid);
+    if (wait && wait->since && !wait->woken)
+        wait->woken = bpf_ktime_get_ns();
+    return 0;
+}
+
+/* Runs in the thread that ends a wait, or in whatever an interrupt interrupted that does; the kernel stack tells. */
+int on_waking(struct bpf_raw_tracepoint_args *ctx) {
+    int zero = 0;
+    u32 tid = 0;
+    read_kernel(&tid, 4, (void *)(ctx->args[0] + TASK_PID));
+    struct wait *wait = wait_of(tid);
+    if (!wait || !wait->since || !wait->stack || wait->waker || wait->state == WAIT_PREEMPTED)
+        return 0;
+    struct config *wanted = config.lookup(&zero);
+    struct sample *sample = (void *)scratch.lookup(&zero);
+    if (!wanted || !sample)
+        return 0;
+    begin_sample(sample, wanted);
+    sample->kernel_mode = 1;
+    sample->role = ROLE_WAKER;
+    sample->woken = tid;
+    int has_user = sample->head.tgid && saved_registers(sample);
+    off_programs.call(ctx, next_program(sample, wanted, has_user) + ROLE_WAKER);
+    lost(LOSS_tail_call_failed, 1);
+    return 0;
+}
+
+/* The waker's stack is sent where it is new in this window, which an empty sum remembers. */
+int waker_count(struct bpf_raw_tracepoint_args *ctx) {
+    int zero = 0;
+    struct sample *sample = (void *)scratch.lookup(&zero);
+    struct config *wanted = config.lookup(&zero);
+    if (!sample || !wanted)
+        return 0;
+    end_sample(ctx, sample, wanted);
+    struct wait_key key = {};
+    key.waker = sample->head.hash;
+    key.tgid = sample->head.tgid;
+    if (!sum_of(wanted->active, &key)) {
+        if (send_stack(sample)) {
+            lost(LOSS_stack_ring_full, 1);
+            key.waker = LOSS_stack_ring_full;
+        } else {
+            made_sum_of(wanted->active, &key);
+        }
+    }
+    u32 tid = sample->woken;
+    struct wait *wait = waiting.lookup(&tid);
+    if (wait && wait->since)
+        wait->waker = key.waker;
+    return 0;
+}
