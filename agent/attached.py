@@ -11,12 +11,14 @@ from agent.processes import Processes
 from agent.rowkeeper import RowKeeper
 from agent.rows import RowBuilder
 from agent.spaces import SpaceReader
+from agent.standing import Standing
 from agent.wanted import Wanted
 from bpf.attach import PROCESS_TRACEPOINTS, WAIT_TRACEPOINTS, WAKER_TRACEPOINTS, CpuTimers, Tracepoints
 from bpf.capture import Capture
 from bpf.processes import ProcessTable
 from bpf.programs import Programs
 from bpf.rows import RowTables
+from symbolizer.kernel import KernelSymbols
 
 _ROWS_PATIENCE = 5.0
 """How long the start of sampling may wait for the unwind rows of processes named on the command line."""
@@ -59,16 +61,33 @@ class Attached:
             raise _cannot_attach(error) from error
         return cls(programs, capture, processes, rows, tracepoints, timers, None)
 
-    def enable(self, wanted: Wanted) -> None:
+    def enable(self, wanted: Wanted, kernel: KernelSymbols) -> None:
         """Begin. Raises MachineError."""
         if wanted.waits is not None:
+            standing = Standing(self.rows.rows_of, kernel.address_of, wanted.proc_root)
+            assumed = self._assume(standing, wanted)
             hooks = WAIT_TRACEPOINTS | (WAKER_TRACEPOINTS if wanted.waits.wakers else {})
             try:
                 self.waits = Tracepoints(self.programs.programs, hooks)
             except OSError as error:
                 raise _cannot_attach(error) from error
+            for tgid, tid in assumed:
+                if not standing.still_waits(tgid, tid):
+                    self.capture.retract(tid)
+        self.rows.forget_rows()
         if self.timers is not None:
             self.timers.enable()
+
+    def _assume(self, standing: Standing, wanted: Wanted) -> list[tuple[int, int]]:
+        """Tell of the threads of the named processes that wait already; (process, thread) of each."""
+        found = []
+        with self.capture.assuming() as assume:
+            for pid in wanted.pids:
+                space = self.processes.latest[pid]
+                for tid, state, record in standing.of_process(space, user=wanted.user, kernel=wanted.kernel):
+                    assume(tid, pid, state, record)
+                    found.append((pid, tid))
+        return found
 
     def disable(self) -> int:
         """End, so that nothing more is counted; the monotonic time (ns) at which that was so."""

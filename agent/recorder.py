@@ -88,10 +88,11 @@ class Recorder:
             raise load_error(error) from error
         attached = Attached.open(programs, wanted, self._reader, self._row_builder, self._cpus)
         self._attached = attached
+        kernel = KernelSymbols.read(str(wanted.proc_root))
         self._pipeline = Pipeline(
             self._builder,
             attached.processes,
-            KernelSymbols.read(str(wanted.proc_root)),
+            kernel,
             process_name=lambda pid: command_name(pid, wanted.proc_root),
             elsewhere=KERNEL_CODE if wanted.user else USER_CODE,
             period_ns=wanted.period_ns,
@@ -99,7 +100,7 @@ class Recorder:
         self._cpus_sampled = attached.timers.cpus if attached.timers is not None else self._cpus
         self._started_ns = time.time_ns()
         self._started = time.monotonic()
-        attached.enable(wanted)
+        attached.enable(wanted, kernel)
 
     def run(self, seconds: float | None, tick: Callable[[float], bool]) -> None:
         """Sample for a time, or until `tick(elapsed)`, called about once a second, says False. May be called again."""

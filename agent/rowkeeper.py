@@ -31,6 +31,7 @@ class RowKeeper:
         self._placed: dict[int, FileRows] = {}
         self._refused: dict[FileRows, int] = {}
         self._window = 1
+        self._kept: dict[FileRows, UnwindTable] | None = {}
 
     def mappings(self, region: Region) -> list[ProcessMapping]:
         """What the walker is told of a region: its file's table, and where in it Go code lies."""
@@ -74,7 +75,10 @@ class RowKeeper:
                 rows.table = self._tables.reserve()
             if made.table is None:
                 self._tables.set_state(rows.table, RowsState.NONE)
-            elif self._placed_with_room(rows.table, made.table):
+                continue
+            if self._kept is not None:
+                self._kept[rows] = made.table
+            if self._placed_with_room(rows.table, made.table):
                 self._placed[rows.table] = rows
             else:
                 self._tables.set_state(rows.table, RowsState.REFUSED)
@@ -98,6 +102,14 @@ class RowKeeper:
             self._tables.take_out(oldest)
             self._placed.pop(oldest).making = Making.UNASKED
         return True
+
+    def rows_of(self, binary: Binary) -> UnwindTable | None:
+        """The rows of a file that have been made, until `forget_rows()`."""
+        return self._kept.get(self._builder.file_of(binary)) if self._kept is not None else None
+
+    def forget_rows(self) -> None:
+        """From now on only the walker has the rows."""
+        self._kept = None
 
     def settle(self, window: int, spaces: Iterable[AddressSpace]) -> None:
         """After a window, whose successor is `window`: allow reuse of what was given back, and asking again."""

@@ -9,6 +9,8 @@ import select
 import struct
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bpf import abi, causes
@@ -16,7 +18,7 @@ from bpf.abi import Event, Target, Want
 from bpf.maps import Drain
 from bpf.programs import Programs
 from bpf.ring import RingBuffer
-from bpf.waits import NOTHING_LEFT_OUT, Wait, Waits, WaitSettings, WaitTotals
+from bpf.waits import NOTHING_LEFT_OUT, Wait, Waits, WaitSettings, WaitState, WaitTotals
 
 _SETTLE_SECONDS = 0.005
 """A program that read the old map number just before the swap is done well within this time."""
@@ -76,6 +78,7 @@ class Capture:
         if waits is not None:
             self._waits = Waits(programs, waits, possible_cpus, per_thread=bool(want & Want.PER_THREAD))
         self._kept: dict[int, bytes] = {}
+        self._assumed_ns = 0
         self.window = 1
         """The number of the current window, which the walker notes beside the rows that it uses."""
         self._start_ns = time.monotonic_ns()
@@ -92,6 +95,25 @@ class Capture:
     def _configure(self) -> None:
         target, want, period = self._settings
         self._config.update(0, abi.CONFIG.pack(self._active, target, want, self.window % 2**32, period))
+
+    @contextmanager
+    def assuming(self) -> Iterator[Callable[[int, int, WaitState, bytes], None]]:
+        """Yields what takes (tid, tgid, state, record) of threads that wait already, before tracepoints are attached."""
+        assert self._waits is not None, "waits are wanted"
+        waits, self._assumed_ns = self._waits, time.monotonic_ns()
+
+        def assume(tid: int, tgid: int, state: WaitState, record: bytes) -> None:
+            (stack,) = struct.unpack_from("<Q", record)
+            self._kept[stack] = record
+            waits.assume(tid, tgid, state, stack, self._assumed_ns)
+
+        yield assume
+        waits.assumed()
+
+    def retract(self, tid: int) -> None:
+        """Take back what was assumed of a thread."""
+        if self._waits is not None:
+            self._waits.retract(tid, self._assumed_ns)
 
     @property
     def filling_up(self) -> bool:

@@ -30,7 +30,16 @@ MAPS = (
 OFF_CPU_SOURCE = "offcpu.bpf.c"
 OFF_CPU_PROGRAMS = ("on_switch", "off_walk", "off_count", "on_wakeup", "on_waking", "waker_count")
 OFF_CPU_CHAIN = ("off_walk", "off_count", "off_walk", "waker_count")
-OFF_CPU_MAPS = ("off_config", "off_totals", "waiting", "reported", "waits_a", "waits_b", "off_programs")
+OFF_CPU_MAPS = (
+    "off_config",
+    "off_totals",
+    "waiting",
+    "reported",
+    "maybe_waiting",
+    "waits_a",
+    "waits_b",
+    "off_programs",
+)
 FIELDS = {
     "TASK_PID": ("task_struct", "pid"),
     "TASK_TGID": ("task_struct", "tgid"),

@@ -24,6 +24,14 @@ class WaitState(IntEnum):
 
 
 ALL_STATES = tuple(WaitState)
+SLEEPERS = {
+    "S": WaitState.SLEEPING,
+    "I": WaitState.SLEEPING,
+    "D": WaitState.UNINTERRUPTIBLE,
+    "T": WaitState.STOPPED,
+    "t": WaitState.STOPPED,
+}
+"""By the letter of /proc/PID/stat (proc_pid_stat(5))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,8 @@ class Waits:
         self._drains = (Drain(maps["waits_a"]), Drain(maps["waits_b"]))
         self._cpus = possible_cpus
         self._per_thread = per_thread
+        self._maybe_waiting = maps["maybe_waiting"]
+        self._assumed = bytearray(1 << 16)
         self._before = WaitTotals()
         self._told: dict[int, tuple[int, int]] = {}
         self.settings = settings
@@ -122,6 +132,23 @@ class Waits:
                 *(states, wanted.thread_walks, wanted.cpu_walks, int(wanted.wakers)),
             ),
         )
+
+    def assume(self, tid: int, tgid: int, state: WaitState, stack: int, since: int) -> None:
+        """Have a thread count as waiting since a time (monotonic ns). Before the tracepoints are attached only."""
+        if state not in self.settings.states:
+            return
+        self._waiting.update(tid, abi.WAIT.pack(since, 0, stack, 0, 0, 0, 0, tgid, state, 1, 0))
+        self._assumed[tid & 0xFFFF] = 1
+
+    def assumed(self) -> None:
+        """All has been assumed."""
+        self._maybe_waiting.update(0, bytes(self._assumed))
+
+    def retract(self, tid: int, since: int) -> None:
+        """Take back what was assumed of a thread, if it has not waited anew."""
+        value = self._waiting.lookup(tid)
+        if value is not None and abi.WAIT.unpack(value)[0] == since:
+            self._waiting.delete(tid)
 
     def take(self, idle: int, boundary: int) -> tuple[tuple[Wait, ...], set[int]]:
         """The waits of the window that ended at `boundary` (monotonic ns), whose map is number `idle`.

@@ -81,6 +81,16 @@ class KernelSymbols:
         name = self._symbols.entry(found).partition(b"\t")[0]
         return (Frame(name.decode("utf-8", "replace")),)
 
+    def address_of(self, place: str) -> int | None:
+        """The address of `function+0x1f`, None where no function has that name; of several the first is taken."""
+        name, _, offset = place.partition("+")
+        try:
+            distance = int(offset, 16) if offset else 0
+        except ValueError:
+            return None
+        start = self._symbols.start_of(name.encode())
+        return None if start is None else start + distance
+
     def module_of(self, address: int) -> str:
         """The module that holds a kernel address, in brackets; `[kernel.kallsyms]` for the kernel and where unknown."""
         found = self._symbols.find(address)
@@ -121,6 +131,18 @@ class _Table:
         following = self.starts[position + 1] if position + 1 < len(self.starts) else start + 2 * MAX_FUNCTION
         end = following if following - start <= MAX_FUNCTION else (start | PAGE - 1) + 1
         return position if address < end and self.entry(position) not in _ENDS else -1
+
+    def start_of(self, name: bytes) -> int | None:
+        """The address of the first function of that name."""
+        at = self._blob.find(b"\n" + name + b"\n")
+        if at < 0:
+            at = self._blob.find(b"\n" + name + b"\t")
+        if at < 0:
+            return None
+        try:
+            return self.starts[self._offsets.index(at + 1)]
+        except ValueError:
+            return None
 
     def entry(self, position: int) -> bytes:
         start = self._offsets[position]

@@ -49,7 +49,7 @@ class Bench:
     """The maps, and a Waits that reads them."""
 
     def __init__(self, settings: WaitSettings, *, per_thread: bool = False) -> None:
-        names = ("off_config", "off_totals", "waiting", "reported")
+        names = ("off_config", "off_totals", "waiting", "reported", "maybe_waiting")
         self.maps = {name: MemoryHash() for name in names}
         self.drains = (FakeDrain(), FakeDrain())
         self.waits = Waits(
