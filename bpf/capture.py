@@ -98,7 +98,7 @@ class Capture:
 
     @contextmanager
     def assuming(self) -> Iterator[Callable[[int, int, WaitState, bytes], None]]:
-        """Yields what takes (tid, tgid, state, record) of threads that wait already, before tracepoints are attached."""
+        """Yields what takes (tid, tgid, state, record) of a thread that waits already: before anything is attached."""
         assert self._waits is not None, "waits are wanted"
         waits, self._assumed_ns = self._waits, time.monotonic_ns()
 
