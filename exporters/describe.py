@@ -4,6 +4,9 @@ from datetime import UTC, datetime
 
 from exporters.text import printable
 from profiles.model import Loss, Metadata
+from profiles.offcpu import OffCpu
+
+_TIMES = ((10**9, "s"), (10**6, "ms"), (10**3, "µs"))
 
 
 def facts(metadata: Metadata) -> tuple[tuple[str, str], ...]:
@@ -18,6 +21,20 @@ def facts(metadata: Metadata) -> tuple[tuple[str, str], ...]:
         ("kernel", metadata.kernel),
     )
     return tuple((name, printable(text)) for name, text in pairs if text)
+
+
+def human_time(nanoseconds: int) -> str:
+    """Such as "83.2 s", "3.1 ms" or "250 ns"."""
+    for size, unit in _TIMES:
+        if nanoseconds >= size:
+            return f"{nanoseconds / size:,.1f} {unit}"
+    return f"{nanoseconds} ns" if nanoseconds else "0 s"
+
+
+def off_cpu_words(totals: OffCpu) -> str:
+    """Such as "83.2 s off CPU (blocked 80.1 s, runnable 3.1 s)"."""
+    parts = f"blocked {human_time(totals.blocked)}, runnable {human_time(totals.runnable)}"
+    return f"{human_time(totals.total)} off CPU ({parts})"
 
 
 def _start(start_ns: int) -> str:
@@ -40,6 +57,6 @@ def loss_sentence(loss: Loss) -> str:
 
 
 def comments(metadata: Metadata) -> tuple[str, ...]:
-    """The facts, the losses and the recorder's own comments, one a line."""
+    """The facts, the losses, what was left out and the recorder's own comments, one a line."""
     lines = tuple(text if name == "version" else f"{name}: {text}" for name, text in facts(metadata))
-    return lines + loss_sentences(metadata) + tuple(map(printable, metadata.comments))
+    return lines + loss_sentences(metadata) + tuple(map(printable, metadata.notes + metadata.comments))

@@ -9,10 +9,13 @@ The profile is embedded as JSON:
     losses       {text, samples, dropped} for each cause
     columns      {type, unit} for each value; `column` is the one shown first
     processes    a text for each process
+    threads      arrays text and process (an index), for each thread that was kept apart
+    states       a text for each state; the first is "": on the CPU
+    groups       arrays process, thread (-1: not kept apart) and state, for each place where samples were taken
     strings      what the frames refer to
     frames       arrays name, file (indexes of strings), kind (an index of KINDS), line, inlined (0 or 1)
     nodes        the call tree, a parent before its children: arrays frame, and up (own index - parent's)
-    own          arrays node, process, and one array of values for each column
+    own          arrays node, group, and one array of values for each column
 """
 
 import base64
@@ -24,16 +27,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exporters.describe import facts, loss_sentence
+from exporters.describe import facts, human_time, loss_sentence, off_cpu_words
 from exporters.text import printable
 from profiles.flame import FlameNode, FlameTree, build_flame_tree
-from profiles.model import Kind, Labels, Metadata, Profile
+from profiles.model import WAITS, Kind, Labels, Metadata, Profile
+from profiles.offcpu import off_cpu_totals
 
 # The page's numbers for what a frame is, in the order of KINDS in assets/draw.js; None is a process or thread.
 KINDS: tuple[Kind | None, ...] = (Kind.GO, Kind.NATIVE, Kind.KERNEL, Kind.JIT, Kind.MARKER, None)
 
 _ASSETS = Path(__file__).parent / "assets"
-_SCRIPTS = ("data.js", "layout.js", "draw.js", "page.js", "main.js")
+_SCRIPTS = ("data.js", "views.js", "layout.js", "draw.js", "page.js", "controls.js", "address.js", "main.js")
 _CONTAINER_SHOWN = 12  # characters of a container's id, as container tools show it
 
 
@@ -76,8 +80,8 @@ def _inert_json(document: dict[str, Any]) -> str:
 def page_data(profile: Profile) -> dict[str, Any]:
     """The embedded document, described above."""
     tree = build_flame_tree(profile)
-    processes = _Processes()
-    own = _own_values(profile, tree, processes)
+    groups = _Groups()
+    own = _own_values(profile, tree, groups)
     strings: dict[str, int] = {}
     frames: dict[tuple[int, int, int, int, int], int] = {}
     node_frames = [frames.setdefault(_frame(node, strings), len(frames)) for node in tree.nodes]
@@ -87,7 +91,7 @@ def page_data(profile: Profile) -> dict[str, Any]:
         "target": printable(metadata.target) or "profile",
         "summary": _summary(profile),
         "facts": facts(metadata),
-        "comments": [printable(comment) for comment in metadata.comments],
+        "comments": [printable(comment) for comment in metadata.notes + metadata.comments],
         "losses": [
             {"text": loss_sentence(loss), "samples": loss.samples, "dropped": loss.dropped}
             for loss in metadata.losses
@@ -95,7 +99,10 @@ def page_data(profile: Profile) -> dict[str, Any]:
         ],
         "columns": [{"type": value_type.type, "unit": value_type.unit} for value_type in profile.value_types],
         "column": profile.default_column,
-        "processes": processes.texts,
+        "processes": groups.process_texts,
+        "threads": groups.thread_table(),
+        "states": list(groups.states),
+        "groups": groups.table(),
         "strings": list(strings),
         "frames": {column: [frame[place] for frame in frames] for place, column in enumerate(columns)},
         "nodes": {"frame": node_frames, "up": [index - node.parent for index, node in enumerate(tree.nodes)]},
@@ -112,11 +119,15 @@ def _frame(node: FlameNode, strings: dict[str, int]) -> tuple[int, int, int, int
 def _summary(profile: Profile) -> list[str]:
     """The header's line: how much was seen, for how long, where."""
     metadata: Metadata = profile.metadata
+    off = off_cpu_totals(profile)
     counts = [
         f"{profile.total(column):,} {value_type.type}"
         for column, value_type in enumerate(profile.value_types)
-        if value_type.unit == "count"
+        if value_type.unit == "count" and value_type != WAITS
     ]
+    if off is not None:
+        counts += [f"{off.waits:,} {WAITS.type}", off_cpu_words(off)]
+        counts += [f"Go idle {human_time(off.idle)}"] if off.idle else []
     known = dict(facts(metadata))
     wanted = ("duration", "start", "rate")
     cpus = f"{metadata.cpus} CPU{'s' if metadata.cpus > 1 else ''}" if metadata.cpus else ""
@@ -124,31 +135,54 @@ def _summary(profile: Profile) -> list[str]:
 
 
 @dataclass(slots=True)
-class _Processes:
-    """The page's processes: threads of one are told apart in the tree, not here."""
+class _Groups:
+    """Where samples were taken, as the page tells it apart: process, thread and state."""
 
-    indexes: dict[tuple[int, str, str], int] = field(default_factory=dict)
-    texts: list[str] = field(default_factory=list)
+    processes: dict[tuple[int, str, str], int] = field(default_factory=dict)
+    process_texts: list[str] = field(default_factory=list)
+    threads: dict[tuple[int, int, str], int] = field(default_factory=dict)
+    states: dict[str, int] = field(default_factory=lambda: {"": 0})
+    indexes: dict[tuple[int, int, int], int] = field(default_factory=dict)
 
     def index(self, labels: Labels) -> int:
+        process = self._process(labels)
+        thread = -1
+        if labels.tid:
+            thread = self.threads.setdefault((process, labels.tid, labels.thread), len(self.threads))
+        state = self.states.setdefault(printable(labels.state), len(self.states))
+        return self.indexes.setdefault((process, thread, state), len(self.indexes))
+
+    def _process(self, labels: Labels) -> int:
         key = (labels.pid, labels.process, labels.container)
-        index = self.indexes.setdefault(key, len(self.texts))
-        if index == len(self.texts):
+        index = self.processes.setdefault(key, len(self.process_texts))
+        if index == len(self.process_texts):
             container = f" in {labels.container[:_CONTAINER_SHOWN]}" if labels.container else ""
-            self.texts.append(printable(f"{labels.pid} {labels.process}{container}"))
+            self.process_texts.append(printable(f"{labels.pid} {labels.process}{container}"))
         return index
 
+    def thread_table(self) -> dict[str, list[Any]]:
+        return {
+            "text": [printable(f"{tid} {name}".rstrip()) for _, tid, name in self.threads],
+            "process": [process for process, _, _ in self.threads],
+        }
 
-def _own_values(profile: Profile, tree: FlameTree, processes: _Processes) -> dict[str, Any]:
-    """Values added up by node and process, in the order in which these are first seen."""
-    of_label = [processes.index(labels) for labels in profile.labels]
+    def table(self) -> dict[str, list[int]]:
+        columns = ("process", "thread", "state")
+        return {column: [key[place] for key in self.indexes] for place, column in enumerate(columns)}
+
+
+def _own_values(profile: Profile, tree: FlameTree, groups: _Groups) -> dict[str, Any]:
+    """Values added up by node and group, in the order in which these are first seen."""
+    of_label = [groups.index(labels) for labels in profile.labels]
     rows: dict[tuple[int, int], list[int]] = {}
     for sample, leaf in zip(profile.samples, tree.leaves, strict=True):
+        if leaf is None:
+            continue
         key = (leaf, of_label[sample.labels])
         row = rows.get(key)
         rows[key] = list(sample.values) if row is None else list(map(sum, zip(row, sample.values, strict=True)))
     return {
         "node": [node for node, _ in rows],
-        "process": [process for _, process in rows],
+        "group": [group for _, group in rows],
         "values": [[row[column] for row in rows.values()] for column in range(len(profile.value_types))],
     }

@@ -2,16 +2,20 @@
 
 Ids are positions + 1, every line has a function, strings are valid UTF-8: the strictest readers (Parca,
 Pyroscope) are satisfied, `go tool pprof` all the more. Addresses and mappings are file virtual addresses.
+
+Nothing is left out: Go's idle time is there under its label, and a comment (which pprof shows above its reports)
+says how to leave it out.
 """
 
 import gzip
 from dataclasses import dataclass, field, replace
 
-from exporters.describe import comments
+from exporters.describe import comments, human_time
 from exporters.proto import pprof_pb2 as pb
 from exporters.text import printable
 from profiles.flame import UNKNOWN
-from profiles.model import Frame, Kind, Labels, Location, Mapping, Profile, ValueType
+from profiles.model import Frame, Kind, Labels, Location, Mapping, Profile, State, ValueType
+from profiles.offcpu import off_cpu_totals
 
 # The kernel's half of the address space on x86-64 and arm64. Constant, so that profiles of two boots or two
 # machines can be merged: pprof takes addresses relative to the mapping's start.
@@ -86,10 +90,11 @@ class _Encoder:
         message.default_sample_type = self._string(self.profile.value_types[self.profile.default_column].type)
         message.time_nanos = metadata.start_ns
         message.duration_nanos = metadata.duration_ns
-        if metadata.period:
+        # Time off the CPU is measured, not sampled: it has no period.
+        if metadata.period and self.profile.column(metadata.period_type.type) is not None:
             message.period_type.CopyFrom(self._value_type(metadata.period_type))
             message.period = metadata.period
-        message.comment.extend(map(self._string, comments(metadata)))
+        message.comment.extend(map(self._string, (*comments(metadata), *_idle_comment(self.profile))))
 
     def _number_mappings(self) -> None:
         """Give every mapping its id; the one with most locations is first, where readers expect the main binary."""
@@ -166,10 +171,19 @@ class _Encoder:
             ("thread_name", labels.thread),
             ("process_name", labels.process),
             ("container_id", labels.container),
+            ("state", labels.state),
         )
         return [pb.Label(key=self._string(key), num=number) for key, number in numbers if number] + [
             pb.Label(key=self._string(key), str=self._string(text)) for key, text in texts if text
         ]
+
+
+def _idle_comment(profile: Profile) -> tuple[str, ...]:
+    totals = off_cpu_totals(profile)
+    if totals is None or not totals.idle:
+        return ()
+    option = f"-tagignore=state={State.GO_IDLE}"
+    return (f"off_cpu includes {human_time(totals.idle)} of threads that Go had nothing to do for: {option}",)
 
 
 def _mapping_of(location: Location) -> Mapping | None:

@@ -34,16 +34,25 @@ class CallTree {
     for (let node = 1; node < this.size; node++) this.children[next[this.parent[node]]++] = node;
   }
 
-  // Own and total values of every node in one column, of one process or (-1) of all.
-  values(column, process) {
+  // Own and total values of every node: these columns added up, of the groups that are wanted (a flag for each).
+  values(columns, wanted) {
     const own = new Float64Array(this.size);
-    const source = this.own.values[column];
-    for (let row = 0; row < source.length; row++) {
-      if (process < 0 || this.own.process[row] === process) own[this.own.node[row]] += source[row];
+    const { node, group, values } = this.own;
+    for (const column of columns) {
+      const source = values[column];
+      for (let row = 0; row < source.length; row++) if (wanted[group[row]]) own[node[row]] += source[row];
     }
     const total = own.slice();
     for (let node = this.size - 1; node > 0; node--) total[this.parent[node]] += total[node];
     return { own, total };
+  }
+
+  // The sum of these columns for each group.
+  groupSums(columns, groups) {
+    const sums = new Float64Array(groups);
+    const { group, values } = this.own;
+    for (const column of columns) values[column].forEach((value, row) => { sums[group[row]] += value; });
+    return sums;
   }
 
   // Put the heaviest children first; those of equal weight stay by name.

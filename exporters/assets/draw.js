@@ -7,8 +7,9 @@ const SHADES = 12;
 // In the order in which exporters/html.py numbers them.
 const KINDS = ["go", "native", "kernel", "jit", "marker", "group"];
 
-// The kinds and what was searched, the kinds first. Hue and chroma in OKLCH, where equal lightness looks equally light whatever the hue: so one text colour is
-// legible on all of them.
+// The kinds first; then what was searched, and what tells time on the CPU from time off it where both are shown: warm and
+// cold, as in hot/cold flame graphs. Hue and chroma in OKLCH, where equal lightness looks equally light whatever the hue:
+// so one text colour is legible on all of them.
 const PALETTE = {
   go: { label: "Go", hue: 200, chroma: 0.05 },
   native: { label: "native", hue: 285, chroma: 0.055 },
@@ -17,8 +18,10 @@ const PALETTE = {
   marker: { label: "marker: not code", hue: 95, chroma: 0.11 },
   group: { label: "process, thread", hue: 255, chroma: 0.01 },
   match: { label: "search match", hue: 345, chroma: 0.12 },
+  on: { label: "on CPU", hue: 50, chroma: 0.085 },
+  off: { label: "off CPU", hue: 250, chroma: 0.085 },
 };
-const MATCH = Object.keys(PALETTE).indexOf("match");
+const [MATCH, ON, OFF] = ["match", "on", "off"].map((name) => Object.keys(PALETTE).indexOf(name));
 const THEMES = {
   light: { lightness: 0.83, step: 0.028, text: "#14171b", dim: "#e9ebee", dimText: "#57606a", outline: "#14171b" },
   dark: { lightness: 0.37, step: 0.03, text: "#f2f4f7", dim: "#23282f", dimText: "#a0a8b3", outline: "#ffffff" },
@@ -68,8 +71,9 @@ class Painter {
     this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
 
-  // Draw the rows that are visible. `y(depth)` is a row's top edge; `matches` is null when nothing is searched.
-  draw({ rows, y, theme, matches, focus, hover, top }) {
+  // Draw the rows that are visible. `y(depth)` is a row's top edge; `matches` is null when nothing is searched, `offShare`
+  // (of a node) when time on the CPU and off it are not to be told apart.
+  draw({ rows, y, theme, matches, offShare, focus, hover, top }) {
     const { context, tree, shades } = this;
     const colours = THEMES[theme];
     const fills = this.fills[theme];
@@ -84,9 +88,15 @@ class Painter {
       for (const { node, x, width } of rows[depth]) {
         const dimmed = matches !== null && !matches[node];
         const frame = tree.frame[node];
-        const kind = matches === null ? tree.frames.kind[frame] : MATCH;
+        const kind = matches !== null ? MATCH : offShare !== null ? ON : tree.frames.kind[frame];
+        const filled = width > 3 ? width - 1 : width;
         context.fillStyle = dimmed ? colours.dim : fills[kind][shades[frame]];
-        context.fillRect(x, edge, width > 3 ? width - 1 : width, ROW - 1);
+        context.fillRect(x, edge, filled, ROW - 1);
+        if (kind === ON) {
+          // On the left, where callees are: waits end in one (schedule), while a call's own time is time on the CPU.
+          context.fillStyle = fills[OFF][shades[frame]];
+          context.fillRect(x, edge, filled * offShare(node), ROW - 1);
+        }
         if (node === focus || node === hover) {
           context.strokeStyle = colours.outline;
           context.lineWidth = node === focus ? 2 : 1;

@@ -2,11 +2,12 @@
 
 const raw = JSON.parse(byId("profile").textContent);
 const tree = new CallTree(raw);
+const views = viewsOf(raw.columns, raw.column);
 const painter = new Painter(byId("canvas"), tree);
 const graph = byId("graph");
 const darkSystem = window.matchMedia("(prefers-color-scheme: dark)");
-const state = { process: -1, column: raw.column, top: 0, query: "", regex: false, flame: false, theme: "auto", focus: -1, hover: -1 };
-let values = []; // {own, total} by column, of the chosen process
+const state = recall(raw, views, tree.size);
+let values; // of valuesOf: what is drawn and what is told
 let rows = [];
 let matches = null;
 
@@ -15,7 +16,8 @@ const height = () => Math.max(graph.clientHeight, rows.length * ROW);
 const rowTop = (depth) => (state.flame ? height() - (depth + 1) * ROW : depth * ROW) - graph.scrollTop;
 
 function draw() {
-  painter.draw({ rows, y: rowTop, theme: theme(), matches, focus: state.focus, hover: state.hover, top: state.top });
+  const { focus, hover, top } = state;
+  painter.draw({ rows, y: rowTop, theme: theme(), matches, offShare: values.offShare, focus, hover, top });
 }
 
 let drawing = 0;
@@ -23,16 +25,36 @@ function drawSoon() {
   drawing ||= requestAnimationFrame(() => { drawing = 0; draw(); });
 }
 
-// Another process or column: new values, and the heaviest first again.
+// Another view, value, process, thread or state: new values, and the heaviest first again.
 function chooseValues() {
-  values = tree.columns.map((_, column) => tree.values(column, state.process));
-  tree.sortChildren(values[state.column].total);
-  if (!(values[state.column].total[state.top] > 0)) state.top = 0;
+  values = valuesOf(tree, views[state.view], state.column, wantedGroups(raw.groups, state));
+  const { total } = values.drawn;
+  tree.sortChildren(total);
+  if (!(total[state.top] > 0)) state.top = 0;
+}
+
+// The controls show what can be chosen now. The one that was just used is left as it is.
+function updateControls(used) {
+  const sums = tree.groupSums(drawnColumns(views[state.view], state.column), raw.groups.state.length);
+  if (used !== "process" && used !== "thread") fillProcesses(raw, sums, state);
+  if (used !== "thread") fillThreads(raw, sums, state);
+  if (used !== "column") fillViews(views, tree.columns, state);
+  updateStates(raw, sums, values.drawn.type, state);
+  fillLegend(tree, theme(), values.offShare !== null);
+}
+
+function choose(name, value) {
+  state[name] = value;
+  if (name === "process") state.thread = -1;
+  if (name === "view") state.column = views[value].first;
+  showTip(null);
+  update("values");
+  updateControls(name);
 }
 
 function arrange() {
   const width = graph.clientWidth;
-  rows = layout(tree, values[state.column].total, state.top, width);
+  rows = layout(tree, values.drawn.total, state.top, width);
   painter.resize(width, graph.clientHeight);
   byId("extent").style.height = `${height() - graph.clientHeight}px`;
 }
@@ -48,11 +70,11 @@ function search() {
     input.setAttribute("aria-invalid", "true");
   }
   matches = test && tree.matches(test);
-  const { total } = values[state.column];
+  const { total, type } = values.drawn;
   const matched = matches ? tree.matchedTotal(matches, total, state.top) : 0;
   const share = `${formatShare(matched, total[state.top])}${state.top ? " of this view" : ""}`;
   if (input.hasAttribute("aria-invalid")) byId("matched").textContent = "not a valid expression";
-  else byId("matched").textContent = matches ? `${share}, ${formatValue(matched, tree.columns[state.column])}` : "";
+  else byId("matched").textContent = matches ? `${share}, ${formatValue(matched, type)}` : "";
 }
 
 // Bring the page in line with the state, the cheapest way: "values" > "view" > "search".
@@ -64,7 +86,7 @@ function update(changed) {
     byId("reset").disabled = state.top === 0;
   }
   search();
-  remember();
+  remember(raw, views, state);
   draw();
 }
 
@@ -92,7 +114,7 @@ function nodeAt(event) {
 function pointAt(event) {
   const node = nodeAt(event);
   byId("canvas").style.cursor = node === undefined ? "default" : "pointer";
-  showTip(node === undefined ? null : describeNode(tree, node, values), event.clientX, event.clientY);
+  showTip(node === undefined ? null : describeNode(tree, node, values.told), event.clientX, event.clientY);
   hover(node ?? -1);
 }
 
@@ -105,7 +127,7 @@ function hover(node) {
 // Move the keyboard's focus: to the caller, the heaviest callee, or along the row.
 function move(rowStep, step) {
   const depth = tree.depth[Math.max(0, state.focus)];
-  const row = rows[depth];
+  const row = rows[depth] ?? []; // what had the focus may not be shown any more
   const place = row.findIndex((box) => box.node === state.focus);
   if (place < 0) return focusOn(rows[0][0]);
   if (rowStep < 0) return depth > 0 && focusOn(rows[depth - 1].find((box) => box.node === tree.parent[state.focus]));
@@ -119,8 +141,8 @@ function focusOn(box) {
   reveal(box.node);
   draw();
   const frame = byId("canvas").getBoundingClientRect();
-  showTip(describeNode(tree, box.node, values), frame.left + box.x, state.flame ? frame.top : frame.bottom);
-  byId("spoken").textContent = speakNode(tree, box.node, values[state.column], state.column);
+  showTip(describeNode(tree, box.node, values.told), frame.left + box.x, state.flame ? frame.top : frame.bottom);
+  byId("spoken").textContent = speakNode(tree, box.node, values.drawn);
 }
 
 const down = () => (state.flame ? -1 : 1);
@@ -160,13 +182,13 @@ function toggleAbout() {
 function applyTheme() {
   document.documentElement.dataset.theme = theme();
   byId("theme").textContent = theme() === "dark" ? "Light" : "Dark";
-  fillLegend(tree, theme());
+  fillLegend(tree, theme(), values.offShare !== null);
 }
 
 function switchTheme() {
   state.theme = theme() === "dark" ? "light" : "dark";
   applyTheme();
-  remember();
+  remember(raw, views, state);
   draw();
 }
 
@@ -175,50 +197,11 @@ function applyFlame() {
   graph.scrollTop = state.flame ? graph.scrollHeight : 0;
 }
 
-// The state in the fragment; what is as by default is left out.
-function remember() {
-  const { process, column, top, query, regex, flame } = state;
-  const kept = { process: process >= 0 ? process : "", column: column === raw.column ? "" : column, zoom: top || "", q: query,
-    regex: regex ? 1 : "", flame: flame ? 1 : "", theme: state.theme === "auto" ? "" : state.theme };
-  const fragment = new URLSearchParams(Object.entries(kept).filter(([, value]) => value !== "")).toString();
-  history.replaceState(null, "", fragment ? `#${fragment}` : location.pathname + location.search);
-}
-
-// The state from the fragment; what is not an index of ours is ignored.
-function recall() {
-  const kept = new URLSearchParams(location.hash.slice(1));
-  const index = (name, limit, otherwise) => {
-    const number = kept.get(name) === null ? NaN : Number(kept.get(name));
-    return Number.isInteger(number) && number >= 0 && number < limit ? number : otherwise;
-  };
-  state.process = index("process", raw.processes.length, -1);
-  state.column = index("column", tree.columns.length, raw.column);
-  state.top = index("zoom", tree.size, 0);
-  state.query = kept.get("q") ?? "";
-  state.regex = kept.get("regex") === "1";
-  state.flame = kept.get("flame") === "1";
-  state.theme = ["light", "dark"].includes(kept.get("theme")) ? kept.get("theme") : "auto";
-}
-
-function fillControls() {
-  const option = (value, text) => element("option", { value: String(value) }, text);
-  const all = tree.values(raw.column, -1).total[0];
-  const processes = raw.processes.map((text, index) => ({ text, index, total: tree.values(raw.column, index).total[0] }));
-  processes.sort((a, b) => b.total - a.total || a.index - b.index);
-  const options = processes.map(({ text, index, total }) => option(index, `${text}: ${formatShare(total, all)}`));
-  byId("process").replaceChildren(option(-1, `all (${options.length})`), ...options);
-  byId("column").replaceChildren(...tree.columns.map((type, index) => option(index, columnName(type))));
-  byId("process").value = String(state.process);
-  byId("column").value = String(state.column);
-  byId("query").value = state.query;
-  byId("regex").checked = state.regex;
-}
-
 function listen() {
   const on = (id, type, action) => byId(id).addEventListener(type, action);
   on("controls", "submit", (event) => event.preventDefault());
-  on("process", "change", (event) => { state.process = Number(event.target.value); update("values"); });
-  on("column", "change", (event) => { state.column = Number(event.target.value); update("values"); });
+  for (const name of ["process", "thread", "column"]) on(name, "change", (event) => choose(name, Number(event.target.value)));
+  for (const button of byId("views").children) button.addEventListener("click", () => choose("view", button.value));
   on("query", "input", (event) => setQuery(event.target.value));
   on("regex", "change", (event) => { state.regex = event.target.checked; update("search"); });
   on("flame", "click", () => { state.flame = !state.flame; update("view"); applyFlame(); });
@@ -242,13 +225,15 @@ function listen() {
 }
 
 function start() {
-  recall();
-  fillControls();
-  const samples = tree.columns.findIndex(({ type }) => type === "samples");
-  fillHeader(raw, samples < 0 ? 0 : tree.values(samples, -1).total[0]);
+  byId("query").value = state.query;
+  byId("regex").checked = state.regex;
+  const counts = tree.columns.map(({ unit }, column) => (unit === "count" ? column : -1)).filter((column) => column >= 0);
+  fillHeader(raw, tree.groupSums(counts, raw.groups.state.length).reduce((sum, value) => sum + value, 0));
   fillAbout(raw);
-  applyTheme();
+  fillStates(raw, (index, shown) => choose("states", state.states.with(index, shown)));
   update("values");
+  updateControls();
+  applyTheme();
   applyFlame();
   draw();
   listen();

@@ -20,8 +20,9 @@ function formatValue(value, { type, unit }) {
   return `${(value / size).toLocaleString("en", { maximumFractionDigits: size > 1 ? 2 : 0 })} ${name}`;
 }
 
-// What a column is called: samples; cpu time.
-const columnName = ({ type, unit }) => (unit === "nanoseconds" ? `${type} time` : type);
+// What a column is called: samples; cpu time; off-CPU time; blocked.
+const NAMES = { off_cpu: "off-CPU time", blocked: "blocked", runnable: "runnable" };
+const columnName = ({ type, unit }) => NAMES[type] ?? (unit === "nanoseconds" ? `${type} time` : type);
 
 function formatShare(part, whole) {
   if (!(whole > 0)) return "–";
@@ -56,13 +57,14 @@ function fillAbout(raw) {
   byId("about").append(list);
 }
 
-function fillLegend(tree, theme) {
+// The colours of the graph: of kinds of code or, where time on the CPU and off it are told apart, of these.
+function fillLegend(tree, theme, hotCold) {
   const seen = new Set(tree.frames.kind);
-  const kinds = KINDS.filter((_, index) => seen.has(index)).concat("match");
-  const items = kinds.map((kind) => {
+  const names = hotCold ? ["on", "off"] : KINDS.filter((_, index) => seen.has(index));
+  const items = [...names, "match"].map((name) => {
     const swatch = element("i", {});
-    swatch.style.background = shadeOf(kind, theme, 5);
-    return element("li", {}, swatch, PALETTE[kind].label);
+    swatch.style.background = shadeOf(name, theme, 5);
+    return element("li", {}, swatch, PALETTE[name].label);
   });
   byId("legend").replaceChildren(...items);
 }
@@ -73,11 +75,10 @@ function whereOf(tree, node) {
   return [place, PALETTE[tree.kind(node)].label, tree.inlined(node) ? "inlined" : ""].filter(Boolean).join(" · ");
 }
 
-// What the tooltip says of a call; `values` has {own, total} for each column.
-function describeNode(tree, node, values) {
-  const rows = values.map(({ own, total }, column) => {
-    const type = tree.columns[column];
-    const cell = (part) => element("td", {}, `${formatValue(part[node], type)}  (${formatShare(part[node], total[0])})`);
+// What the tooltip says of a call, a row for each of the values told: {type, own, total, whole}.
+function describeNode(tree, node, told) {
+  const rows = told.map(({ type, own, total, whole }) => {
+    const cell = (part) => element("td", {}, `${formatValue(part[node], type)}  (${formatShare(part[node], whole)})`);
     return element("tr", {}, element("th", {}, columnName(type)), cell(total), cell(own));
   });
   const head = element("tr", {}, ...["", "total", "self"].map((text) => element("th", {}, text)));
@@ -85,8 +86,7 @@ function describeNode(tree, node, values) {
   return [name, element("span", { className: "where" }, whereOf(tree, node)), element("table", {}, head, ...rows)];
 }
 
-function speakNode(tree, node, { own, total }, column) {
-  const type = tree.columns[column];
+function speakNode(tree, node, { type, own, total }) {
   return `${tree.name(node)}, ${formatShare(total[node], total[0])} total, ${formatValue(own[node], type)} self`;
 }
 

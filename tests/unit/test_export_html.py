@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 from hypothesis import given, settings
@@ -12,52 +11,12 @@ from hypothesis import given, settings
 from exporters import html, pprof
 from profiles.model import Frame, Kind, Labels, Location, Metadata, ProfileBuilder
 from tests.support import pprof as reader
+from tests.support.pagedata import Parsed, check_page_data
 from tests.support.profiles import CPU_TYPES, SHOP, add, everything, hostile_profiles
-
-
-class Parsed(HTMLParser):
-    """A page as a browser splits it: (tag, attributes) of every element, and the text of scripts and styles."""
-
-    def __init__(self, page: bytes) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: dict[str, list[str]] = {}
-        self._inside = ""
-        self.feed(page.decode())
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._inside = f"{tag} {dict(attrs).get('type') or ''}".strip()
-
-    def handle_data(self, data: str) -> None:
-        if self._inside:
-            self.texts.setdefault(self._inside, []).append(data)
-
-    def handle_endtag(self, _tag: str) -> None:
-        self._inside = ""
-
-    def profile(self) -> dict[str, Any]:
-        return json.loads(self.texts["script application/json"][0])
 
 
 def totals(document: dict[str, Any]) -> list[int]:
     return [sum(values) for values in document["own"]["values"]]
-
-
-def check_page_data(document: dict[str, Any]) -> None:
-    """The embedded document's indexes all point to something, and every parent comes before its children."""
-    frames, nodes, own = document["frames"], document["nodes"], document["own"]
-    count = len(frames["name"])
-    assert {len(column) for column in frames.values()} == {count}
-    assert all(0 <= index < len(document["strings"]) for index in (*frames["name"], *frames["file"]))
-    assert all(0 <= kind < len(html.KINDS) for kind in frames["kind"])
-    assert all(0 <= frame < count for frame in nodes["frame"])
-    assert len(nodes["frame"]) == len(nodes["up"])
-    assert all(1 <= up <= index for index, up in enumerate(nodes["up"]) if index)
-    assert all(0 <= node < len(nodes["up"]) for node in own["node"])
-    assert all(0 <= process < len(document["processes"]) for process in own["process"])
-    assert {len(own["node"]), len(own["process"]), *map(len, own["values"])} == {len(own["node"])}
 
 
 def test_the_page_embeds_what_the_profile_says(golden) -> None:
@@ -123,4 +82,5 @@ def test_threads_of_a_process_are_one_entry_of_the_process_list() -> None:
         add(builder, Labels(7, "shop", tid, "worker"), (Location(Kind.GO, SHOP, 1, (Frame("main"),)),), 1)
     document = html.page_data(builder.build(Metadata()))
     assert document["processes"] == ["7 shop"]
+    assert document["threads"] == {"text": ["8 worker", "9 worker"], "process": [0, 0]}
     assert {"worker (8)", "worker (9)"} <= set(document["strings"])

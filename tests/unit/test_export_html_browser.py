@@ -1,64 +1,18 @@
 """The flame graph page in Chromium: what people see, click and type."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from exporters import html
-from profiles.model import Frame, Kind, Labels, Location, Metadata, Profile, ProfileBuilder
-from tests.support.browser import Page, find_chromium, open_browser
+from profiles.model import Frame, Kind, Labels, Location, Metadata, ProfileBuilder
+from tests.support.browser import Page
+from tests.support.flamepage import ROW, canvas_point, choose, fragment, is_shown, options, tip
 from tests.support.profiles import CPU_TYPES, SHOP, add, everything
 
 pytestmark = pytest.mark.browser
 
 ASSETS = Path(html.__file__).parent / "assets"
-ROW = 20
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    chromium = find_chromium()
-    if chromium is None:
-        reason = "the page is tested in Chromium: apt-get install --no-install-recommends chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    with open_browser(chromium, tmp_path_factory.mktemp("chromium")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def show(page: Page, tmp_path: Path):
-    """show(profile, fragment, dark): the page of a profile, opened; afterwards it must have reported no problem."""
-    page.events.clear()
-    path = tmp_path / "page.html"
-
-    def opened(profile: Profile, fragment: str = "", *, dark: bool = False) -> Page:
-        path.write_bytes(html.encode(profile))
-        page.view(1280, 800, dark=dark)
-        page.open(path, fragment)
-        return page
-
-    yield opened
-    assert page.problems() == []
-    assert {address.split("#")[0] for address in page.requested()} <= {"about:blank", path.as_uri()}
-
-
-def canvas_point(page: Page, row: int, share: float) -> tuple[float, float]:
-    """The middle of a row (0 at the top) at a share of the graph's width."""
-    frame = "document.getElementById('canvas').getBoundingClientRect()"
-    left, top, width = (page.evaluate(f"{frame}.{side}") for side in ("left", "top", "width"))
-    return left + share * width, top + (row + 0.5) * ROW
-
-
-def tip(page: Page) -> str:
-    return page.evaluate("(() => { const t = document.getElementById('tip'); return t.hidden ? '' : t.innerText; })()")
-
-
-def fragment(page: Page) -> str:
-    return page.evaluate("location.hash")
 
 
 def test_the_header_tells_target_samples_and_losses(show) -> None:
@@ -153,21 +107,31 @@ def test_search_below_a_zoom_is_a_share_of_what_is_shown(show) -> None:
     assert page.text("#matched").startswith("100.0 % of this view")
 
 
-def choose(page: Page, control: str, value: str) -> None:
-    page.evaluate(
-        f"(() => {{ const c = document.getElementById('{control}'); c.value = '{value}';"
-        " c.dispatchEvent(new Event('change')); })()"
-    )
-
-
 def test_one_process_can_be_shown_alone(show) -> None:
     page = show(everything())
-    options = page.evaluate("[...document.getElementById('process').options].map((option) => option.text)")
-    assert options == ["all (2)", "4121 shop in 8d1f0c2b7a9e: 93.0 %", "977 node: 7.0 %"]
+    assert options(page, "process") == ["all (2)", "4121 shop in 8d1f0c2b7a9e: 93.0 %", "977 node: 7.0 %"]
     choose(page, "process", "1")
     page.move(*canvas_point(page, 1, 0.5))
     assert tip(page).splitlines()[0] == "node"
     assert "7 samples (100.0 %)" in tip(page)
+
+
+def test_a_profile_of_cpu_time_alone_has_no_switch_and_no_states(show) -> None:
+    page = show(everything())
+    assert not is_shown(page, "#views")
+    assert not is_shown(page, "#states")
+    assert options(page, "column") == ["samples", "cpu time"]
+
+
+def test_the_keyboard_goes_on_where_the_focus_is_not_shown_any_more(show) -> None:
+    page = show(everything())
+    page.evaluate("document.getElementById('canvas').focus()")
+    page.press("Home")
+    for _ in range(5):
+        page.press("ArrowDown")
+    choose(page, "process", "1")
+    page.press("ArrowDown")
+    assert page.text("#spoken").startswith("all,")
 
 
 def test_another_value_can_be_shown(show) -> None:

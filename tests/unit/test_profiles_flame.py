@@ -108,7 +108,7 @@ def test_no_value_is_lost_and_parents_come_first(profile) -> None:
     assert tree.nodes[0].total == tuple(profile.total(column) for column in columns)
     assert [tuple(sum(node.own[column] for node in tree.nodes) for column in columns)] == [tree.nodes[0].total]
     assert all(node.parent < index for index, node in enumerate(tree.nodes))
-    by_leaf: Counter[int] = Counter()
+    by_leaf: Counter[int | None] = Counter()
     for sample, leaf in zip(profile.samples, tree.leaves, strict=True):
         by_leaf[leaf] += sample.values[0]
     assert {index: node.own[0] for index, node in enumerate(tree.nodes) if node.own[0]} == dict(by_leaf)

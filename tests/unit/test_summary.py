@@ -3,7 +3,20 @@
 import pytest
 
 from agent.summary import quality, share, summarize
-from profiles.model import Frame, Kind, Labels, Location, Loss, Metadata, Profile, ProfileBuilder, ValueType
+from profiles.model import (
+    OFF_CPU_TYPES,
+    Frame,
+    Kind,
+    Labels,
+    Location,
+    Loss,
+    Metadata,
+    Profile,
+    ProfileBuilder,
+    State,
+    ValueType,
+)
+from tests.support.offcpu import both, waits_only
 
 NAMED = Location(Kind.GO, None, 1, (Frame("main.work"),))
 BARE = Location(Kind.NATIVE, None, 2)
@@ -61,6 +74,36 @@ def test_the_remedy_is_for_the_larger_shortcoming() -> None:
 
 def test_nothing_sampled_divides_by_nothing() -> None:
     assert summarize(profile({}))[0] == "0 samples in 10.0 s on 2 CPUs; none lost."
+
+
+def test_waits_are_told_in_time_with_what_was_left_out() -> None:
+    seen = "92 waits, 6.7 s off CPU (blocked 6.6 s, runnable 86.0 ms) in 10.0 s"
+    assert summarize(waits_only()) == [
+        f"{seen}; lost 14 (13.2 %); go idle 7.0 s left out.",
+        "  14 (13.2 %): the map of waits was full.",
+        "Waits shorter than 1 ms: 120,000, 3.2 s in all, not kept.",
+        "0.0 % of stacks incomplete, 0.0 % of frames without a name.",
+    ]
+
+
+def test_samples_and_waits_have_a_line_each() -> None:
+    assert summarize(both())[:3] == [
+        "52 samples in 10.0 s on 2 CPUs; lost 14 (8.9 %).",
+        "92 waits, 6.7 s off CPU (blocked 6.6 s, runnable 86.0 ms) in 10.0 s; go idle 7.0 s left out.",
+        "  14 (8.9 %): the map of waits was full.",
+    ]
+
+
+def test_idle_threads_say_nothing_about_the_quality_of_stacks() -> None:
+    builder = ProfileBuilder(OFF_CPU_TYPES)
+    for state, stack, waits in ((State.GO_IDLE, (BARE, CUT), 90), (State.SLEEPING, (NAMED,), 1)):
+        index = builder.stack(tuple(builder.location(location) for location in stack))
+        builder.add(index, builder.labels(Labels(1, "thing", state=state)), waits, 10**9, 0, 10**9)
+    judged = quality(builder.build(Metadata()))
+    assert (judged.samples, judged.incomplete, judged.frames, judged.unnamed) == (1, 0, 1, 0)
+    assert summarize(builder.build(Metadata(duration_ns=10**9)))[0] == (
+        "1 wait, 1.0 s off CPU (blocked 1.0 s, runnable 0 s) in 1.0 s; none lost; go idle 1.0 s left out."
+    )
 
 
 @pytest.mark.parametrize(
