@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 C_FILES = $(wildcard bpf/*.c bpf/*.h)
 
 # What the tests use of the distribution: bcc for the loader, a C compiler for test programs, gdb as a second
-# opinion, Chromium for the flame graph page. Go comes from wheels.
+# opinion, Chromium for the flame graph page, and rustc where there is none. Go comes from wheels.
 PACKAGES := python3 python3-venv python3-bpfcc gcc g++ libc6-dev binutils gdb chromium fonts-dejavu-core
+ifeq ($(shell command -v rustc)$(wildcard $(HOME)/.cargo/bin/rustc),)
+PACKAGES += rustc
+endif
 
 FUZZ_INPUTS ?= 5000
 FUZZ_SECONDS ?= 60

@@ -116,6 +116,8 @@ static inline u32 find_rule(struct sample *sample, u32 table_index, u64 vaddr) {
     u32 row = slab->row[low & (SLAB_ROWS - 1)];
     OPAQUE(row);
     row &= 0xffff;
+    if (!row && !sample->in_go) /* the walk goes on by the frame pointer, which may not be one */
+        sample->head.stop = STOP_no_frame_info;
     return row ? base + row : 0;
 }
 
@@ -245,6 +247,8 @@ static inline int follow(struct sample *sample, struct rule *rule, u64 address, 
         sample->bp = sample->words[(at - 1) & (WINDOW_WORDS - 1)];
     else if (saved == RBP_LOST)
         sample->bp = 1; /* no frame has an odd address: where rbp is needed, the walk ends with a cause */
+    else if (saved == RBP_AT_RBP && bp - sp >= cfa - sp) /* gcc says so even after the epilogue has restored it */
+        sample->bp = bp;
     else if (saved && read_user(&sample->bp, 8, (void *)(saved == RBP_AT_RBP ? bp : cfa + saved)))
         return stop(sample, STOP_bad_read);
     return sample->pc ? GO_ON : ENDED;

@@ -14,6 +14,7 @@ from symbolizer.unwind.frame_programs import BROKEN, LOCATED, FrameProgram, Inte
 from symbolizer.unwind.frame_sections import EMPTY, debug_frames, exception_frames
 from symbolizer.unwind.pages import MAX_ADDRESS, PageWriter, Spans
 from symbolizer.unwind.rows import Rule, RuleKind, RuleSet, UnwindTable
+from symbolizer.unwind.stubs import Stub, linkage_stubs, musl_stubs
 
 _PADDING = 16
 """Between functions there are fewer bytes than this; they never run, and need no row where they keep the rule."""
@@ -55,6 +56,7 @@ class Frames:
         inside = (self._between(low, high) for low, high in code)
         self.first = next((keys[0] >> 32 for keys in inside if keys), -1)
         """Address of the first function, -1 if there is none."""
+        self._stubs: list[Stub] = []
 
     @classmethod
     def of(cls, elf: ElfFile, debug: ElfFile | None, rules: RuleSet, *, loaded_only: bool = False) -> "Frames | None":
@@ -62,8 +64,21 @@ class Frames:
         if elf.machine != EM_X86_64:
             return None
         loaded, debugging = exception_frames(elf), EMPTY if loaded_only else debug_frames(elf, debug)
-        frames = cls((FrameEntries(loaded), FrameEntries(debugging)), _code_of(elf), rules)
-        return frames if frames.first >= 0 else None
+        entries = FrameEntries(loaded), FrameEntries(debugging)
+        frames = cls(entries, _code_of(elf), rules)
+        if frames.first < 0:
+            return None
+        known = linkage_stubs(elf)
+        if elf.entry and not any(one.covers(elf.entry) for one in entries):
+            known += musl_stubs(elf)
+        frames.know(known)
+        return frames
+
+    def know(self, stubs: list[Stub]) -> None:
+        """Write these too, where no entry covers them."""
+        inside = [stub for stub in stubs if any(low <= stub[0] and stub[1] <= high for low, high in self._code)]
+        self._stubs = sorted(inside, key=lambda stub: -stub[0])
+        self.first = min([self.first, *(start for start, _, _ in inside)])
 
     def table(self) -> UnwindTable:
         """All of them. Raises FrameError as frame_unwind_table does."""
@@ -86,8 +101,11 @@ class Frames:
     def _write(self, pages: PageWriter, low: int, high: int) -> None:
         special, programs = self._interpreter.special, self._programs
         add, body = pages.add, self._tables[0].body
+        at, stubs = low, self._stubs_between(low, high)
         for key, following in pairwise([*self._between(low, high), high << 32]):
             start, limit = key >> 32, following >> 32
+            while stubs and stubs[-1][0] < start:
+                self._write_stub(pages, stubs.pop(), at, start)
             if key & _DEBUG:
                 size, cie, instructions = self._tables[1].body(key & _OFFSET)
                 cie |= _DEBUG
@@ -97,11 +115,27 @@ class Frames:
             spans = program[instructions] if program is not None else BROKEN
             end = start + size
             if spans[-1] & 0xFFFF in special:
-                end = min(end, limit)
+                # While the kernel restores what a signal interrupted, the pc is behind the last byte.
+                end = min(end + self._is_signal(spans), limit)
                 spans = self._special(key, end, spans)
             elif limit - end < _PADDING:
                 end = limit
             add(start, end, spans)
+            at = end
+        while stubs:
+            self._write_stub(pages, stubs.pop(), at, high)
+
+    def _stubs_between(self, low: int, high: int) -> list[Stub]:
+        """In descending order."""
+        return [stub for stub in self._stubs if low <= stub[0] < high]
+
+    def _write_stub(self, pages: PageWriter, stub: Stub, low: int, high: int) -> None:
+        """What of it lies between two functions that have an entry."""
+        start, end, rule = stub
+        pages.add(max(start, low, pages.end), min(end, high), [self._rules.index(rule)])
+
+    def _is_signal(self, spans: Spans) -> bool:
+        return spans is not LOCATED and self._rules.at(spans[-1] & 0xFFFF).kind is RuleKind.SIGNAL
 
     def _program(self, cie: int) -> FrameProgram | None:
         found = self._tables[1 if cie & _DEBUG else 0].cie(cie & _OFFSET)

@@ -31,6 +31,11 @@ class PageWriter:
         self._rule = 0 if first & _LOW else _NONE
         self._end = first
 
+    @property
+    def end(self) -> int:
+        """Where the last function ended."""
+        return self._end
+
     def add(self, start: int, end: int, spans: Spans) -> None:
         """Add a function from `start` to `end`, at addresses above those of the one before.
 

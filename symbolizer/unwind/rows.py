@@ -79,15 +79,15 @@ class RuleSet:
     """The distinct rules of one file; each is known by its index, in the order in which they were first met."""
 
     def __init__(self) -> None:
-        """FRAME_POINTER is rule 0."""
-        self._indexes: dict[Rule, int] = {FRAME_POINTER: 0}
+        """Rule 0 is FRAME_POINTER for want of another: where a source says just that, it has an index of its own."""
+        self._indexes: dict[Rule, int] = {}
         self._rules = [FRAME_POINTER]
 
     def index(self, rule: Rule) -> int:
         """The index of a rule. Raises OverflowError where there are more of them than MAX_RULES."""
         found = self._indexes.get(rule)
         if found is None:
-            found = len(self._indexes)
+            found = len(self._rules)
             if found >= MAX_RULES:
                 raise OverflowError("more distinct unwind rules than any real file has")
             self._indexes[rule] = found

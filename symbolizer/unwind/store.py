@@ -23,7 +23,7 @@ MAX_ENTRY = 80 << 20
 MIN_TABLES = 32 * 1024
 """Bytes of a file's tables below which making its rows takes no longer than finding them."""
 
-_MAGIC = b"GSROWS\x00\x02"  # the last byte counts versions, of the layout and of how rows are made
+_MAGIC = b"GSROWS\x00\x04"  # the last byte counts versions, of the layout and of how rows are made
 _HEAD = struct.Struct("<8sIIIIQ")
 _CHECKED = 12
 """Where what the checksum covers begins."""

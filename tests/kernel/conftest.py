@@ -1,7 +1,7 @@
-"""Fixtures of the tests that need the kernel: small C programs with frame pointers."""
+"""Fixtures of the tests that need the kernel: small programs in C and C++, with frame pointers or without."""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,12 +13,21 @@ CBuild = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def c_program(tmp_path_factory: pytest.TempPathFactory) -> CBuild:
-    """Builds programs/NAME.c: `c_program("chain", "-O1", called="other-name")`."""
+    """Builds programs/NAME.c, or NAME.cpp: `c_program("chain", "-O1", called="other-name")`."""
 
-    def build(name: str, optimize: str = "-O1", called: str = "") -> Path:
-        target = tmp_path_factory.mktemp("c") / (called or name)
-        flags = (optimize, "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread")
-        subprocess.run(["gcc", *flags, "-o", target, PROGRAMS / f"{name}.c"], check=True, timeout=60)
+    def build(
+        name: str,
+        optimize: str = "-O1",
+        called: str = "",
+        frame_pointers: bool = True,
+        flags: Sequence[str] = (),
+    ) -> Path:
+        target = tmp_path_factory.mktemp("c") / (called or Path(name).stem)
+        source = PROGRAMS / (name if Path(name).suffix else f"{name}.c")
+        pointers = ("-fno-omit-frame-pointer", "-fno-optimize-sibling-calls")
+        compiler = "g++" if source.suffix == ".cpp" else "gcc"
+        all_flags = (optimize, *(pointers if frame_pointers else ("-fomit-frame-pointer",)), "-pthread", *flags)
+        subprocess.run([compiler, *all_flags, "-o", target, source], check=True, timeout=60)
         return target
 
     return build

@@ -85,7 +85,7 @@ class Recording:
                     continue
                 raw = abi.parse_stack(record)
                 indexes: list[int] = []
-                self.pipeline._add_user(indexes, raw, self.spaces.get(raw.space))
+                self.pipeline._stacks._add_user(indexes, raw, self.spaces.get(raw.space))
                 found.append(Walked(raw, number, tuple(locations[index] for index in indexes)))
         return found
 
@@ -114,7 +114,7 @@ def record(
     with Recorder(wanted) as recorder:
         if sizes is not None:
             recorder._loading.cancel()
-            recorder._loading = Loading(sizes, recorder._cpus)
+            recorder._loading = Loading(sizes, recorder._cpus, off_cpu=wanted.waits is not None)
         recorder.start()
         tap = recorder._pipeline = Tap(recorder._pipeline)
         processes = recorder._attached.processes

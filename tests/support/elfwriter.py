@@ -76,6 +76,7 @@ def image(
     segments: Sequence[Seg] = (Seg(0x1000, TEXT_ADDRESS, 0x1000, 0x1000),),
     build_id: bytes = b"",
     text: bytes = bytes(0x1000),
+    entry: int = 0,
 ) -> bytes:
     """A whole file. Sections follow in the order: null, .text, .symtab, .strtab, .dynsym, .dynstr, note, `sections`."""
     table, strings = symbol_table(symbols)
@@ -90,10 +91,10 @@ def image(
         *([Sec(".note.gnu.build-id", note(build_id), SHT_NOTE)] if build_id else []),
         *sections,
     ]
-    return _assemble(every, segments, text)
+    return _assemble(every, segments, text, entry)
 
 
-def _assemble(every: list[Sec], segments: Sequence[Seg], text: bytes) -> bytes:
+def _assemble(every: list[Sec], segments: Sequence[Seg], text: bytes, entry: int) -> bytes:
     names = b"\0" + b"".join(sec.name.encode() + b"\0" for sec in every) + b".shstrtab\0"
     every.append(Sec(".shstrtab", names, SHT_STRTAB))
     out = bytearray(64 + 56 * len(segments))
@@ -110,7 +111,7 @@ def _assemble(every: list[Sec], segments: Sequence[Seg], text: bytes) -> bytes:
         name += len(sec.name) + 1
     out += bytes(-len(out) % 8)
     ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
-    fields = (3, 62, 1, TEXT_ADDRESS, 64, len(out), 0, 64, 56, len(segments), 64, len(every), len(every) - 1)
+    fields = (3, 62, 1, entry, 64, len(out), 0, 64, 56, len(segments), 64, len(every), len(every) - 1)
     out[:64] = struct.pack("<16sHHIQQQIHHHHHH", ident, *fields)
     for index, seg in enumerate(segments):
         struct.pack_into(
