@@ -194,7 +194,7 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
             command.release()
         for_how_long = f"for {args.duration:g} s" if args.duration else "until Ctrl-C"
         if not args.quiet:
-            _tell([f"{_what(wanted)} {target} {for_how_long}."])
+            _tell([f"{_what(wanted, target)} {for_how_long}."])
         finished = _ending(args, pids, command, interrupted)
         try:
             with progress(args.duration, show=not args.quiet and sys.stderr.isatty()) as show:
@@ -211,10 +211,10 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
         return recorder.profile(__version__, target)
 
 
-def _what(wanted: Wanted) -> str:
-    if wanted.waits is None:
-        return f"Sampling at {wanted.hertz} Hz"
-    return f"Sampling at {wanted.hertz} Hz and following waits of" if wanted.on_cpu else "Following waits of"
+def _what(wanted: Wanted, target: str) -> str:
+    if not wanted.on_cpu:
+        return f"Following the waits of {target}"
+    return f"Sampling {target} at {wanted.hertz} Hz{', and following its waits,' if wanted.waits is not None else ''}"
 
 
 def _ending(
