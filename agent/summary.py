@@ -17,7 +17,9 @@ _FRAMES_REMEDY = (
     "Frames without a name are from stripped binaries or generated code: install debug symbols, or let the runtime"
     " write /tmp/perf-PID.map."
 )
-_STACKS_REMEDY = "Incomplete stacks are from code built without frame pointers: build it with -fno-omit-frame-pointer."
+_STACKS_REMEDY = (
+    "Incomplete stacks say why in their outermost frame; `goroscope doctor PID` shows which files cannot be unwound."
+)
 
 
 @dataclass(frozen=True, slots=True)
