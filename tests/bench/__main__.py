@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import noise, report, slowdown
+from tests.bench import native, noise, report, report_native, slowdown
 from tests.bench.load import Load, default_load
 from tests.bench.lookups import measure_binary
 from tests.bench.recording import BARELY_WARM_SECONDS, WARM_SECONDS, measure_recording, measure_starts
@@ -44,6 +44,8 @@ QUICK = Effort(windows=1, slowdown=0, warm=BARELY_WARM_SECONDS, idle_seconds=2, 
 def main() -> int:
     """Measure, print, and write the report where it was asked for."""
     args = parse_arguments()
+    if args.native:
+        return native_only(args)
     if os.geteuid() != 0:
         print("The bench needs root: it loads BPF programs.", file=sys.stderr)
         return 3
@@ -59,6 +61,22 @@ def main() -> int:
     few = measure_few_stacks(effort) if not args.load else []
     tables = [measure_binary(path) for path in binaries]
     text = report.render(Results(rates, timers, control, few, tables, before, noise.now(), own_load=not args.load))
+    print(text)
+    if args.write:
+        args.write.write_text(text, encoding="utf-8")
+    return 0
+
+
+def native_only(args: argparse.Namespace) -> int:
+    """The part on native code alone: the rest does not concern it."""
+    windows, warm = (1, BARELY_WARM_SECONDS) if args.quick else (max(1, args.seconds // WINDOW_SECONDS), WARM_SECONDS)
+    tell("native code: rows of files")
+    files = native.measure_files()
+    tell("native code: 20 calls deep")
+    depths = native.measure_depth([97, 499], windows, warm, idle_seconds=2 if args.quick else 10)
+    tell(f"native code: {native.MANY} binaries")
+    many = native.measure_many(97, windows, warm + native.MAKING_SECONDS)
+    text = report_native.render_native(depths, files, many)
     print(text)
     if args.write:
         args.write.write_text(text, encoding="utf-8")
@@ -119,6 +137,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--load", type=Path, help="another program than ours that keeps all CPUs busy")
     parser.add_argument("--binary", type=Path, action="append", help="Go program for the rows and names; repeatable")
     parser.add_argument("--write", type=Path, help="write the report here too")
+    parser.add_argument("--native", action="store_true", help="the part on native code alone (about 6 min)")
     parser.add_argument("--quick", action="store_true", help="one short window of everything, no slowdown")
     return parser.parse_args()
 

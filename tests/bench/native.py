@@ -19,6 +19,8 @@ from tests.bench.windows import idle_tick_ns
 
 PROGRAMS = Path(__file__).parent / "programs"
 MANY = 300
+MAKING_SECONDS = 15.0
+"""To make the rows of so many files, with a busy process beside it."""
 _ROUNDS = 3
 _LIBRARIES = (
     "/lib/x86_64-linux-gnu/libc.so.6",
