@@ -35,7 +35,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[s
             process.stdin.flush()
 
         during = [(0.3, lambda: say("go\n")), (0.3 + SECONDS, lambda: say("stop\n"))]
-        wanted = Wanted(hertz=499, pids=(pid,), waits=WaitSettings(min_ns=0), window_seconds=1.0)
+        every_wait = WaitSettings(min_ns=0, thread_walks=100_000, cpu_walks=100_000)
+        wanted = Wanted(hertz=999, pids=(pid,), waits=every_wait, window_seconds=1.0)
         recording = record(wanted, SECONDS + 1.0, during)
         return json.loads(process.stdout.readline()), recording.profile
 
