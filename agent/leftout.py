@@ -1,11 +1,18 @@
-"""Sentences on the waits that a recording did not keep."""
+"""Sentences on the waits of a recording: what was not kept, and the longest of them."""
 
+from agent.pipeline import LongestWait
 from bpf.waits import WaitSettings, WaitTotals
+from profiles.model import Kind, Profile
+
+_PLUMBING = ("runtime.", "syscall.", "internal/")
+"""Go functions that everything that waits has on its leaf's side."""
 
 
-def notes_of(settings: WaitSettings, left_out: WaitTotals) -> tuple[str, ...]:
-    """One for each kind that there was."""
+def notes_of(settings: WaitSettings, left_out: WaitTotals, longest: LongestWait, profile: Profile) -> tuple[str, ...]:
+    """One for each thing that there is to say."""
     notes = []
+    if longest.ns:
+        notes.append(f"the longest wait: {_duration(longest.ns)}{_place(longest, profile)}, in process {longest.tgid}")
     if left_out.short_waits:
         notes.append(_note(f"waits shorter than {_duration(settings.min_ns)}", left_out.short_waits, left_out.short_ns))
     if left_out.long_waits:
@@ -16,6 +23,14 @@ def notes_of(settings: WaitSettings, left_out: WaitTotals) -> tuple[str, ...]:
             "others like them, chosen at random, stand for them"
         )
     return tuple(notes)
+
+
+def _place(longest: LongestWait, profile: Profile) -> str:
+    """Where it was: the function of the program nearest to the wait."""
+    locations = [profile.locations[index] for index in profile.stacks[longest.stack]]
+    names = [one.frames[0].function for one in locations if one.frames and one.kind in {Kind.GO, Kind.NATIVE}]
+    name = next((name for name in names if not name.startswith(_PLUMBING)), "")
+    return f" in {name}" if name else ""
 
 
 def _note(kind: str, waits: int, total_ns: int) -> str:

@@ -1,6 +1,7 @@
 """From raw windows to a profile: counts and waits of stacks become samples. Pure: no clock, no /proc."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from agent.stacks import KERNEL_CODE, KernelNames, Known, SpaceLookup, Stacks
 from bpf import causes
@@ -14,6 +15,15 @@ _STATES = {
     WaitState.UNINTERRUPTIBLE: State.UNINTERRUPTIBLE,
     WaitState.STOPPED: State.STOPPED,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class LongestWait:
+    """One wait: its length, the index of its stack, and its process; of length 0 where there was none."""
+
+    ns: int = 0
+    stack: int = 0
+    tgid: int = 0
 
 
 class Pipeline:
@@ -42,6 +52,7 @@ class Pipeline:
         self._no_waits = (0, 0, 0, 0) if OFF_CPU in builder.value_types else ()
         self.losses = {cause.name: 0 for cause in causes.losses()}
         self.left_out = WaitTotals()
+        self.longest = LongestWait()
 
     def add(self, window: RawWindow) -> int:
         """Count one window; returns its samples and waits."""
@@ -70,6 +81,8 @@ class Pipeline:
                 known.index, label, *self._no_cpu_time, wait.waits, wait.blocked_ns, wait.runnable_ns, off_ns
             )
             total += wait.waits
+            if wait.longest_ns > self.longest.ns and not idle:
+                self.longest = LongestWait(wait.longest_ns, known.index, wait.tgid)
         return total
 
     def _label(self, known: Known, tgid: int, tid: int, state: str = "") -> int:

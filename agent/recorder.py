@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +22,7 @@ from agent.wanted import Wanted
 from bpf import causes
 from bpf.attach import parse_cpu_list
 from bpf.programs import LoadError, Loading, sizes_for
+from bpf.waits import WaitSettings
 from profiles.model import OFF_CPU_TYPES, ON_CPU_TYPES, Loss, Metadata, Profile, ProfileBuilder, ValueType
 from symbolizer.files import FileCache
 from symbolizer.kernel import KernelSymbols
@@ -125,6 +127,11 @@ class Recorder:
                 attached.timers.follow()
                 self._cpus_sampled = max(self._cpus_sampled, attached.timers.cpus)
 
+    def change_waits(self, settings: WaitSettings) -> None:
+        """Keep other waits from now on, while recording."""
+        assert self._attached is not None, "start() comes first"
+        self._attached.capture.change_waits(settings)
+
     def _drain(self) -> None:
         attached = self._attached
         assert attached is not None
@@ -159,7 +166,7 @@ class Recorder:
             if lost[cause.name]
         )
         on_cpu = wanted.on_cpu
-        return self._builder.build(
+        profile = self._builder.build(
             Metadata(
                 start_ns=self._started_ns,
                 duration_ns=int(self._elapsed * 1e9),
@@ -170,9 +177,12 @@ class Recorder:
                 kernel=os.uname().release,
                 target=target,
                 losses=losses,
-                notes=notes_of(wanted.waits, self._pipeline.left_out) if wanted.waits is not None else (),
             )
         )
+        if wanted.waits is None:
+            return profile
+        notes = notes_of(wanted.waits, self._pipeline.left_out, self._pipeline.longest, profile)
+        return replace(profile, metadata=replace(profile.metadata, notes=notes))
 
     def close(self) -> None:
         """Detach and unload."""

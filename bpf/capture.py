@@ -110,6 +110,12 @@ class Capture:
         yield assume
         waits.assumed()
 
+    def change_waits(self, settings: WaitSettings) -> None:
+        """Keep other waits from now on. Whether wakers are known is decided when the tracepoints are attached."""
+        assert self._waits is not None, "waits are wanted"
+        self._waits.settings = settings
+        self._waits.configure(self._start_ns)
+
     def retract(self, tid: int) -> None:
         """Take back what was assumed of a thread."""
         if self._waits is not None:

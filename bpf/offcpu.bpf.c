@@ -110,7 +110,9 @@ static inline int wait_state(u32 preempt, u32 state) {
     return (state & (2 | 0x400)) == 2 ? WAIT_UNINTERRUPTIBLE : WAIT_SLEEPING; /* TASK_NOLOAD: idle kernel threads */
 }
 
-static inline void add_wait(struct config *wanted, struct wait *wait, u32 tid, u64 from, u64 now, u32 count) {
+/* Adds a wait that lasted from `since` to now, of which the time before `from` has been told. */
+static inline void add_wait(struct config *wanted, struct wait *wait, u32 tid, u64 since, u64 from, u64 now,
+                            u32 count) {
     struct wait_key key = {};
     key.stack = wait->stack;
     key.waker = wait->waker;
@@ -122,8 +124,10 @@ static inline void add_wait(struct config *wanted, struct wait *wait, u32 tid, u
         lost(LOSS_waits_full, count);
         return;
     }
-    u64 woken = wait->state == WAIT_PREEMPTED ? wait->since : wait->woken ? wait->woken : now;
-    u64 ready = woken > from ? woken : from, weight = wait->weight, longest = now - wait->since;
+    u64 woken = wait->state == WAIT_PREEMPTED ? since : wait->woken ? wait->woken : now;
+    u64 ready = woken > from ? woken : from, weight = wait->weight, longest = now - since;
+    if (ready > now)
+        ready = now;
     __sync_fetch_and_add(&sum->waits, count);
     __sync_fetch_and_add(&sum->blocked_ns, (ready - from) * weight);
     __sync_fetch_and_add(&sum->runnable_ns, (now - ready) * weight);
@@ -164,7 +168,7 @@ static inline void arrive(struct config *wanted, struct off_config *off, u32 tid
         totals->thinned_waits++;
         totals->thinned_ns += duration;
     } else {
-        add_wait(wanted, wait, tid, from, now, count);
+        add_wait(wanted, wait, tid, since, from, now, count);
     }
 }
 
