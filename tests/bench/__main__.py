@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import native, noise, report, report_native, slowdown
+from tests.bench import native, noise, offcpu, report, report_native, report_offcpu, slowdown
 from tests.bench.load import Load, default_load
 from tests.bench.lookups import measure_binary
 from tests.bench.recording import BARELY_WARM_SECONDS, WARM_SECONDS, measure_recording, measure_starts
@@ -46,6 +46,8 @@ def main() -> int:
     args = parse_arguments()
     if args.native:
         return native_only(args)
+    if args.off_cpu:
+        return off_cpu_only(args)
     if os.geteuid() != 0:
         print("The bench needs root: it loads BPF programs.", file=sys.stderr)
         return 3
@@ -77,6 +79,21 @@ def native_only(args: argparse.Namespace) -> int:
     tell(f"native code: {native.MANY} binaries")
     many = native.measure_many(97, windows, warm + native.MAKING_SECONDS)
     text = report_native.render_native(depths, files, many)
+    print(text)
+    if args.write:
+        args.write.write_text(text, encoding="utf-8")
+    return 0
+
+
+def off_cpu_only(args: argparse.Namespace) -> int:
+    """The part on time off the CPU alone."""
+    seconds = 4 if args.quick else max(4, args.seconds)
+    found = []
+    for pinned in (True, False):
+        tell(f"time off the CPU: two processes that switch, {'on one CPU' if pinned else 'anywhere'}")
+        found += offcpu.measure_switching(seconds, pinned=pinned)
+    tell("time off the CPU: perf bench sched pipe, where it is installed")
+    text = report_offcpu.render_offcpu(found, offcpu.measure_perf(1 if args.quick else 5))
     print(text)
     if args.write:
         args.write.write_text(text, encoding="utf-8")
@@ -137,6 +154,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--load", type=Path, help="another program than ours that keeps all CPUs busy")
     parser.add_argument("--binary", type=Path, action="append", help="Go program for the rows and names; repeatable")
     parser.add_argument("--write", type=Path, help="write the report here too")
+    parser.add_argument("--off-cpu", action="store_true", help="the part on time off the CPU alone (about 10 min)")
     parser.add_argument("--native", action="store_true", help="the part on native code alone (about 6 min)")
     parser.add_argument("--quick", action="store_true", help="one short window of everything, no slowdown")
     return parser.parse_args()

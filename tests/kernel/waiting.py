@@ -223,6 +223,11 @@ def record_waits(
 
 
 def after(seconds: float) -> Callable[[], bool]:
-    """Done after a time from now."""
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() >= end
+    """Done a time after it was asked for the first time."""
+    end: list[float] = []
+
+    def done() -> bool:
+        end.append(time.monotonic() + seconds)
+        return time.monotonic() >= end[0]
+
+    return done

@@ -136,32 +136,6 @@ OWN void cause_disk(struct thread *self) {
     }
 }
 
-/* Does not wait, but has others beside it on one CPU. */
-OWN void cause_spin(struct thread *self) {
-    pin(0, 0);
-    ns end = clock_ns(CLOCK_MONOTONIC) + (ns)self->rounds * self->length;
-    while (clock_ns(CLOCK_MONOTONIC) < end)
-        ;
-}
-
-/* Two threads on one CPU that wake each other as fast as they can: the waits of both are short and many. */
-static int turns[2][2];
-OWN void cause_pair(struct thread *self) {
-    static _Atomic int sides;
-    int side = sides++ & 1;
-    pin(0, last_cpu);
-    for (long round = 0; round < self->rounds; round++) {
-        if (side && wait_read(turns[1][0]) != 1)
-            exit(6);
-        if (write(turns[!side][1], "", 1) != 1)
-            exit(6);
-        if (!side && wait_read(turns[0][0]) != 1)
-            exit(6);
-        if (self->length && round % 4096 == 4095) /* a long wait now and then */
-            wait_asleep(self->length);
-    }
-}
-
 #include "waits_lives.h"
 
 static const struct cause {

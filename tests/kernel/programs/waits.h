@@ -99,10 +99,11 @@ static void end_wait(struct thread *self) {
 }
 
 static void print_account(struct thread *self) {
-    printf("{\"cause\": \"%s\", \"pid\": %d, \"tid\": %d, \"rounds\": %ld, \"waits\": %ld, \"total\": %llu, ", self->cause,
-           self->pid, self->tid, self->rounds, self->waits, self->total);
-    printf("\"shortest\": %llu, \"longest\": %llu, \"near\": %ld, \"several\": %ld, \"disturbed\": %llu, \"moved\": %ld, ",
-           self->longest ? self->shortest : 0, self->longest, self->near, self->several, self->disturbed, self->moved);
+    printf("{\"cause\": \"%s\", \"pid\": %d, \"tid\": %d, \"rounds\": %ld, \"waits\": %ld, \"total\": %llu, ",
+           self->cause, self->pid, self->tid, self->rounds, self->waits, self->total);
+    printf(
+        "\"shortest\": %llu, \"longest\": %llu, \"near\": %ld, \"several\": %ld, \"disturbed\": %llu, \"moved\": %ld, ",
+        self->longest ? self->shortest : 0, self->longest, self->near, self->several, self->disturbed, self->moved);
     printf("\"begin\": %llu, \"end\": %llu, \"cpu\": %llu, \"delay\": %llu, \"voluntary\": %ld, \"involuntary\": %ld}",
            self->begin.time, self->end.time, self->end.cpu - self->begin.cpu, self->delay_end - self->delay_begin,
            self->end.voluntary - self->begin.voluntary, self->end.involuntary - self->begin.involuntary);
