@@ -15,6 +15,7 @@ from agent.standing import Standing
 from agent.wanted import Wanted
 from bpf.attach import PROCESS_TRACEPOINTS, WAIT_TRACEPOINTS, WAKER_TRACEPOINTS, CpuTimers, Tracepoints
 from bpf.capture import Capture
+from bpf.definitions import DefinitionError
 from bpf.processes import ProcessTable
 from bpf.programs import Programs
 from bpf.rows import RowTables
@@ -22,6 +23,10 @@ from symbolizer.kernel import KernelSymbols
 
 _ROWS_PATIENCE = 5.0
 """How long the start of sampling may wait for the unwind rows of processes named on the command line."""
+
+
+class RawTracepointsError(Exception):
+    """The kernel has none; programs for plain ones are to be loaded instead."""
 
 
 @dataclass(slots=True)
@@ -35,31 +40,49 @@ class Attached:
     tracepoints: Tracepoints
     timers: CpuTimers | None
     waits: Tracepoints | None
+    plain: bool
+    """Whether tracepoints are plain ones."""
 
     @classmethod
-    def open(cls, programs: Programs, wanted: Wanted, reader: SpaceReader, builder: RowBuilder, cpus: int) -> Self:
+    def open(
+        cls,
+        programs: Programs,
+        wanted: Wanted,
+        reader: SpaceReader,
+        builder: RowBuilder,
+        cpus: int,
+        *,
+        plain: bool = False,
+    ) -> Self:
         """Prepare all, with the tables of the target processes in place; sampling begins with `enable()`.
 
-        Raises TargetError and MachineError; then the programs are closed.
+        Raises TargetError, MachineError, and RawTracepointsError where the programs are for raw tracepoints and there
+        are none; then the programs are closed.
         """
+        try:
+            tracepoints = Tracepoints(programs.programs, PROCESS_TRACEPOINTS, plain=plain)
+        except (OSError, DefinitionError) as error:
+            programs.close()
+            raise (_cannot_attach(error) if plain else RawTracepointsError()) from error
         try:
             capture = Capture(programs, wanted.target, wanted.flags, wanted.hertz, cpus, wanted.waits)
             rows = RowKeeper(builder, RowTables(programs.maps))
             processes = Processes(reader, ProcessTable(programs.maps), rows)
             _aim(wanted, programs, processes)
             rows.place(timeout=_ROWS_PATIENCE)
-            tracepoints = Tracepoints(programs.programs, PROCESS_TRACEPOINTS)
             timers = None
             if wanted.on_cpu:
                 timers = CpuTimers(programs.programs["on_tick"], wanted.hertz)
                 timers.follow()
         except TargetError:
+            tracepoints.close()
             programs.close()
             raise
         except OSError as error:
+            tracepoints.close()
             programs.close()
             raise _cannot_attach(error) from error
-        return cls(programs, capture, processes, rows, tracepoints, timers, None)
+        return cls(programs, capture, processes, rows, tracepoints, timers, None, plain)
 
     def enable(self, wanted: Wanted, kernel: KernelSymbols) -> None:
         """Begin. Raises MachineError."""
@@ -68,8 +91,8 @@ class Attached:
             assumed = self._assume(standing, wanted)
             hooks = WAIT_TRACEPOINTS | (WAKER_TRACEPOINTS if wanted.waits.wakers else {})
             try:
-                self.waits = Tracepoints(self.programs.programs, hooks)
-            except OSError as error:
+                self.waits = Tracepoints(self.programs.programs, hooks, plain=self.plain)
+            except (OSError, DefinitionError) as error:
                 raise _cannot_attach(error) from error
             for tgid, tid in assumed:
                 if not standing.still_waits(tgid, tid):
@@ -107,9 +130,10 @@ class Attached:
         self.programs.close()
 
 
-def _cannot_attach(error: OSError) -> MachineError:
+def _cannot_attach(error: OSError | DefinitionError) -> MachineError:
+    cause = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
     return MachineError(
-        f"The BPF programs could not be attached: {error.strerror}.",
+        f"The BPF programs could not be attached: {cause}.",
         "Run `goroscope doctor` to see what this machine lacks.",
     )
 

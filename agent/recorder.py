@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from agent.attached import Attached
+from agent.attached import Attached, RawTracepointsError
 from agent.doctor.bcc import check_bcc
 from agent.doctor.machine import Machine
 from agent.doctor.result import Status
@@ -54,8 +54,7 @@ class Recorder:
         self.samples = 0
         self._cpus_sampled = 0
         try:
-            sizes = sizes_for(wanted.hertz, self._cpus, wanted.window_seconds)
-            self._loading = Loading(sizes, self._cpus, off_cpu=wanted.waits is not None)
+            self._loading = self._load(plain=wanted.plain_tracepoints)
         except LoadError as error:
             raise load_error(error) from error
         self._files = FileCache()
@@ -84,12 +83,7 @@ class Recorder:
     def start(self) -> None:
         """Attach, with the tables of the target processes in place, and begin sampling. Raises GoroscopeError."""
         wanted = self._wanted
-        try:
-            programs = self._loading.finish()
-        except LoadError as error:
-            raise load_error(error) from error
-        attached = Attached.open(programs, wanted, self._reader, self._row_builder, self._cpus)
-        self._attached = attached
+        attached = self._attached = self._open()
         kernel = KernelSymbols.read(str(wanted.proc_root))
         self._pipeline = Pipeline(
             self._builder,
@@ -103,6 +97,24 @@ class Recorder:
         self._started_ns = time.time_ns()
         self._started = time.monotonic()
         attached.enable(wanted, kernel)
+
+    def _load(self, *, plain: bool) -> Loading:
+        """Raises LoadError."""
+        wanted = self._wanted
+        sizes = sizes_for(wanted.hertz, self._cpus, wanted.window_seconds)
+        return Loading(sizes, self._cpus, off_cpu=wanted.waits is not None, plain=plain)
+
+    def _open(self) -> Attached:
+        """Attach what has been loaded; without raw tracepoints, load for plain ones. Raises GoroscopeError."""
+        plain, more = self._wanted.plain_tracepoints, (self._reader, self._row_builder, self._cpus)
+        try:
+            try:
+                return Attached.open(self._loading.finish(), self._wanted, *more, plain=plain)
+            except RawTracepointsError:
+                self._loading = self._load(plain=True)
+                return Attached.open(self._loading.finish(), self._wanted, *more, plain=True)
+        except LoadError as error:
+            raise load_error(error) from error
 
     def run(self, seconds: float | None, tick: Callable[[float], bool]) -> None:
         """Sample for a time, or until `tick(elapsed)`, called about once a second, says False. May be called again."""

@@ -25,6 +25,8 @@ class Wanted:
     window_seconds: float = WINDOW_SECONDS
     program: str = ""
     """A program that is about to be executed, so that its rows are ready when it begins."""
+    plain_tracepoints: bool = False
+    """Not to try raw ones, which cost less, first."""
     proc_root: Path = field(default=Path("/proc"))
 
     @property

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from bpf import syscalls
+from bpf.definitions import event_file
 
 PROCESS_TRACEPOINTS = {
     "on_fork": "sched_process_fork",
@@ -72,14 +73,18 @@ class CpuTimers:
 
 
 class Tracepoints:
-    """Programs on raw tracepoints, while open."""
+    """Programs on raw tracepoints, or on plain ones, while open."""
 
-    def __init__(self, programs: dict[str, int], hooks: dict[str, str]) -> None:
+    def __init__(self, programs: dict[str, int], hooks: dict[str, str], *, plain: bool = False) -> None:
         """Attach them: `programs` are descriptors by name, `hooks` tracepoints by the same names. Raises OSError."""
         self._links: list[int] = []
         try:
             for name, tracepoint in hooks.items():
-                self._links.append(syscalls.open_raw_tracepoint(tracepoint, programs[name]))
+                if plain:
+                    number = int(event_file(tracepoint, "id").read_text(encoding="ascii"))
+                    self._links.append(syscalls.open_tracepoint(number, programs[name]))
+                else:
+                    self._links.append(syscalls.open_raw_tracepoint(tracepoint, programs[name]))
         except OSError:
             self.close()
             raise

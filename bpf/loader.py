@@ -5,8 +5,9 @@ bcc and its compiler cost 120 MB, which this way are gone again after a second. 
 
     python3 loader.py SOCKET_FD < request
 
-The request is JSON: {"sizes": {NAME: int, ...}, "off_cpu": bool}, the map sizes that bpf/maps.h and
-bpf/offcpu.bpf.c leave open, and whether the programs of the latter are wanted. The answer is one
+The request is JSON: {"sizes": {NAME: int, ...}, "off_cpu": bool, "plain": bool}: the map sizes that bpf/maps.h and
+bpf/offcpu.bpf.c leave open, whether the programs of the latter are wanted, and whether tracepoints are plain ones
+instead of raw ones. The answer is one
 message on the socket: JSON {"names": [...]} with the descriptors in the same order, or {"error": sentence}.
 What the compiler and the verifier say goes to standard error.
 """
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("causes.h", "abi.h", "maps.h", "process.bpf.c", "sample.h", "walk.bpf.c", "oncpu.bpf.c")
+SOURCES = ("causes.h", "abi.h", "maps.h", "hooks.h", "process.bpf.c", "sample.h", "walk.bpf.c", "oncpu.bpf.c")
 PERF_PROGRAMS = ("on_tick", "walk", "count")
 TRACEPOINT_PROGRAMS = ("on_fork", "on_exec", "on_exit")
 CHAINS = {"programs": ("walk", "count")}
@@ -40,17 +41,6 @@ OFF_CPU_MAPS = (
     "waits_b",
     "off_programs",
 )
-FIELDS = {
-    "TASK_PID": ("task_struct", "pid"),
-    "TASK_TGID": ("task_struct", "tgid"),
-    "TASK_MM": ("task_struct", "mm"),
-    "TASK_STACK": ("task_struct", "stack"),
-    "TASK_FLAGS": ("task_struct", "flags"),
-    "TASK_SIGNAL": ("task_struct", "signal"),
-    "TASK_FSBASE": ("task_struct", "thread.fsbase"),
-    "SIGNAL_LIVE": ("signal_struct", "live"),
-}
-KERNEL_STACK_SIZE = 16384
 FRAMES_PER_PASS = (32, 16, 8)
 """Tried in this order: older verifiers allow fewer instructions in one program."""
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
@@ -67,38 +57,14 @@ def source(off_cpu: bool) -> str:
     return "".join(f'#line 1 "{name}"\n' + (HERE / name).read_text() for name in names)
 
 
-def definitions(sizes: dict[str, int], off_cpu: bool) -> list[str]:
-    """Compiler flags for what is only known now: map sizes and the kernel's struct offsets."""
-    from bpf.btf import Btf, BtfError
-
-    try:
-        btf = Btf()
-        offsets = {name: btf.offset(*field) for name, field in FIELDS.items()}
-        if off_cpu:
-            offsets |= state_of_waits(btf)
-    except BtfError as error:
-        raise LoadError(f"{error}.") from error
-    values = {**sizes, **offsets, "KERNEL_STACK_SIZE": KERNEL_STACK_SIZE}
-    return [f"-D{name}={value}" for name, value in values.items()]
-
-
-def state_of_waits(btf: Any) -> dict[str, int]:
-    """How sched_switch tells why a thread leaves the CPU: by an argument since 5.18, else by the task itself.
-
-    The argument is of kernel commit fa2c3254d7cf; the field was renamed by 2f064a59a11f (5.14). Raises BtfError.
-    """
-    from bpf.btf import BtfError
-
-    if (btf.parameters("btf_trace_sched_switch") or 0) >= 5:
-        return {"HAVE_PREV_STATE": 1}
-    try:
-        return {"TASK_STATE": btf.offset("task_struct", "__state")}
-    except BtfError:
-        return {"TASK_STATE": btf.offset("task_struct", "state")}
-
-
-def load(sizes: dict[str, int], off_cpu: bool) -> dict[str, int]:
+def load(sizes: dict[str, int], off_cpu: bool, plain: bool) -> dict[str, int]:
     """Compile, load and chain the programs; descriptors by name. Raises LoadError."""
+    from bpf.definitions import DefinitionError, of_this_kernel
+
+    try:
+        values = {**sizes, **of_this_kernel(plain=plain)}
+    except DefinitionError as error:
+        raise LoadError(str(error)) from error
     os.environ["BCC_KERNEL_SOURCE"] = str(HERE)
     try:
         from bcc import BPF
@@ -106,26 +72,27 @@ def load(sizes: dict[str, int], off_cpu: bool) -> dict[str, int]:
         raise LoadError(f"bcc could not be imported: {error}.") from error
     if not hasattr(BPF, "PERF_EVENT"):
         raise LoadError("the Python package bcc here is not the BPF Compiler Collection.")
-    flags = [*WARNINGS, *BCC_NOISE, *definitions(sizes, off_cpu)]
+    flags = [*WARNINGS, *BCC_NOISE, *(f"-D{name}={value}" for name, value in values.items())]
     text = source(off_cpu)
+    kind = BPF.TRACEPOINT if plain else BPF.RAW_TRACEPOINT
     problem: Exception | None = None
     for task_registers in (["-DHAVE_TASK_PT_REGS"], []):
         for frames in FRAMES_PER_PASS:
             try:
-                return attempt(BPF, text, [*flags, *task_registers, f"-DFRAMES_PER_PASS={frames}"], off_cpu)
+                return attempt(BPF, text, [*flags, *task_registers, f"-DFRAMES_PER_PASS={frames}"], off_cpu, kind)
             except Exception as error:  # bcc raises bare Exception for compiler and verifier alike
                 problem = error
     raise LoadError(f"the kernel or the compiler refused the BPF programs: {problem}.")
 
 
-def attempt(bcc_class: Any, text: str, flags: list[str], off_cpu: bool) -> dict[str, int]:
-    """One try with these compiler flags. Raises what bcc raises."""
+def attempt(bcc_class: Any, text: str, flags: list[str], off_cpu: bool, kind: int) -> dict[str, int]:
+    """One try with these compiler flags; `kind` is that of tracepoint programs. Raises what bcc raises."""
     module = bcc_class(text=text, cflags=flags)
     descriptors = {}
     for name in PERF_PROGRAMS:
         descriptors[name] = module.load_func(name, bcc_class.PERF_EVENT).fd
     for name in (*TRACEPOINT_PROGRAMS, *(OFF_CPU_PROGRAMS if off_cpu else ())):
-        descriptors[name] = module.load_func(name, bcc_class.RAW_TRACEPOINT).fd
+        descriptors[name] = module.load_func(name, kind).fd
     chains = {**CHAINS, "off_programs": OFF_CPU_CHAIN} if off_cpu else CHAINS
     for map_name, names in chains.items():
         chain = module[map_name]
@@ -143,7 +110,7 @@ def main() -> int:
     sys.path.append(str(HERE.parent))
     try:
         request = json.load(sys.stdin)
-        descriptors = load(request["sizes"], request["off_cpu"])
+        descriptors = load(request["sizes"], request["off_cpu"], request["plain"])
     except LoadError as error:
         channel.sendall(json.dumps({"error": str(error)}).encode())
         return 1

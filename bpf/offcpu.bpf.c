@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0)
  * Where threads wait, how long, and whether for an event or for a CPU.
  *
- * Hooks   raw tracepoints sched_switch, sched_wakeup; sched_waking where wakers are wanted
+ * Hooks   tracepoints sched_switch, sched_wakeup; sched_waking where wakers are wanted (hooks.h)
  * Maps    off_config, off_totals, waiting, reported, maybe_waiting, waits_a/b, off_programs (below, sizes in maps.h's
  *         way), and those of maps.h
  *           off_config     array -> struct off_config          1          small
@@ -99,17 +99,6 @@ static inline u32 weight_of(struct wait *wait, struct off_config *off, u64 now) 
     return chosen(of_cpu) ? of_thread * of_cpu : 0;
 }
 
-/* include/linux/sched.h; -1: the thread ends. */
-static inline int wait_state(u32 preempt, u32 state) {
-    if (preempt || !state)
-        return WAIT_PREEMPTED;
-    if (state & (0x10 | 0x20 | 0x80)) /* EXIT_DEAD, EXIT_ZOMBIE, TASK_DEAD */
-        return -1;
-    if (state & (4 | 8)) /* __TASK_STOPPED, __TASK_TRACED */
-        return WAIT_STOPPED;
-    return (state & (2 | 0x400)) == 2 ? WAIT_UNINTERRUPTIBLE : WAIT_SLEEPING; /* TASK_NOLOAD: idle kernel threads */
-}
-
 /* Adds a wait that lasted from `since` to now, of which the time before `from` has been told. */
 static inline void add_wait(struct config *wanted, struct wait *wait, u32 tid, u64 since, u64 from, u64 now,
                             u32 count) {
@@ -187,25 +176,18 @@ static inline struct wait *made_wait_of(u32 tid, u32 tgid) {
     return waiting.lookup(&tid);
 }
 
-int on_switch(struct bpf_raw_tracepoint_args *ctx) {
+int on_switch(struct hook *ctx) {
     int zero = 0;
     struct config *wanted = config.lookup(&zero);
     struct off_config *off = off_config.lookup(&zero);
     if (!wanted || !off || !off->states)
         return 0;
     u64 now = bpf_ktime_get_ns(), id = bpf_get_current_pid_tgid();
-    u32 tgid = id >> 32, tid = (u32)id, next = 0;
-    read_kernel(&next, 4, (void *)(ctx->args[2] + TASK_PID));
-    arrive(wanted, off, next, now);
+    u32 tgid = id >> 32, tid = (u32)id;
+    arrive(wanted, off, coming_thread(ctx), now);
     if (!tgid || !is_target(wanted, tgid))
         return 0;
-#ifdef HAVE_PREV_STATE
-    u32 task_state = ctx->args[3];
-#else
-    u32 task_state = 0;
-    read_kernel(&task_state, 4, (void *)(ctx->args[1] + TASK_STATE));
-#endif
-    int state = wait_state((u32)ctx->args[0] & 0xff, task_state);
+    int state = leaving_state(ctx);
     if (state < 0) {
         waiting.delete(&tid);
         return 0;
@@ -235,7 +217,7 @@ int on_switch(struct bpf_raw_tracepoint_args *ctx) {
     return 0;
 }
 
-int off_walk(struct bpf_raw_tracepoint_args *ctx) {
+int off_walk(struct hook *ctx) {
     int zero = 0;
     struct sample *sample = (void *)scratch.lookup(&zero);
     struct rules *all = (void *)rules.lookup(&zero);
@@ -248,7 +230,7 @@ int off_walk(struct bpf_raw_tracepoint_args *ctx) {
 }
 
 /* The stack of a wait that has begun is sent where its sum is new in this window. */
-int off_count(struct bpf_raw_tracepoint_args *ctx) {
+int off_count(struct hook *ctx) {
     int zero = 0;
     struct sample *sample = (void *)scratch.lookup(&zero);
     struct config *wanted = config.lookup(&zero);
@@ -276,20 +258,17 @@ int off_count(struct bpf_raw_tracepoint_args *ctx) {
     return 0;
 }
 
-int on_wakeup(struct bpf_raw_tracepoint_args *ctx) {
-    u32 tid = 0;
-    read_kernel(&tid, 4, (void *)(ctx->args[0] + TASK_PID));
-    struct wait *wait = wait_of(tid);
+int on_wakeup(struct hook *ctx) {
+    struct wait *wait = wait_of(woken_thread(ctx));
     if (wait && wait->since && !wait->woken)
         wait->woken = bpf_ktime_get_ns();
     return 0;
 }
 
 /* Runs in the thread that ends a wait, or in whatever an interrupt interrupted that does; the kernel stack tells. */
-int on_waking(struct bpf_raw_tracepoint_args *ctx) {
+int on_waking(struct hook *ctx) {
     int zero = 0;
-    u32 tid = 0;
-    read_kernel(&tid, 4, (void *)(ctx->args[0] + TASK_PID));
+    u32 tid = woken_thread(ctx);
     struct wait *wait = wait_of(tid);
     if (!wait || !wait->since || !wait->stack || wait->waker || wait->state == WAIT_PREEMPTED)
         return 0;
@@ -308,7 +287,7 @@ int on_waking(struct bpf_raw_tracepoint_args *ctx) {
 }
 
 /* The waker's stack is sent where it is new in this window, which an empty sum remembers. */
-int waker_count(struct bpf_raw_tracepoint_args *ctx) {
+int waker_count(struct hook *ctx) {
     int zero = 0;
     struct sample *sample = (void *)scratch.lookup(&zero);
     struct config *wanted = config.lookup(&zero);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0)
  * Follows the life of processes, so that children of targets are targets and no address is read with old mappings.
  *
- * Hooks   raw tracepoints sched_process_fork, sched_process_exec, sched_process_exit
+ * Hooks   tracepoints sched_process_fork, sched_process_exec, sched_process_exit (hooks.h)
  * Maps    targets, processes (maps.h); sends struct event over `events`
  * Drops   an event when its ring is full (LOSS event_ring_full): the process keeps its old state until it is seen again
  * Cost    two map look-ups a fork, exec or exit; nothing per sample
@@ -29,13 +29,10 @@ static inline void forget(u32 tgid) {
     processes.delete(&tgid);
 }
 
-int on_fork(struct bpf_raw_tracepoint_args *ctx) {
-    u32 parent = 0, pid = 0, tgid = 0;
-    read_kernel(&pid, 4, (void *)(ctx->args[1] + TASK_PID));
-    read_kernel(&tgid, 4, (void *)(ctx->args[1] + TASK_TGID));
-    if (pid != tgid) /* a thread: its process is a target already, or not */
+int on_fork(struct hook *ctx) {
+    u32 parent = bpf_get_current_pid_tgid() >> 32, tgid = forked_process(ctx);
+    if (!tgid) /* a thread: its process is a target already, or not */
         return 0;
-    read_kernel(&parent, 4, (void *)(ctx->args[0] + TASK_TGID));
     u8 *target = targets.lookup(&parent);
     if (!target)
         return 0;
@@ -44,16 +41,17 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx) {
     return 0;
 }
 
-int on_exec(struct bpf_raw_tracepoint_args *ctx) {
+int on_exec(struct hook *ctx) {
     (void)ctx;
     forget(bpf_get_current_pid_tgid() >> 32);
     return 0;
 }
 
-int on_exit(struct bpf_raw_tracepoint_args *ctx) {
+int on_exit(struct hook *ctx) {
+    (void)ctx;
     u64 signal = 0;
     u32 live = 1;
-    read_kernel(&signal, 8, (void *)(ctx->args[0] + TASK_SIGNAL));
+    read_kernel(&signal, 8, (void *)(bpf_get_current_task() + TASK_SIGNAL));
     read_kernel(&live, 4, (void *)(signal + SIGNAL_LIVE));
     if (live) /* other threads go on */
         return 0;

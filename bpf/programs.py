@@ -76,8 +76,13 @@ class Programs:
 class Loading:
     """A loader process at work: started at once, waited for by `finish()`."""
 
-    def __init__(self, sizes: Sizes, cpus: int, python: str | None = None, *, off_cpu: bool = False) -> None:
-        """Start the loader; `off_cpu` loads those programs too. Raises LoadError when there is no Python to run it."""
+    def __init__(
+        self, sizes: Sizes, cpus: int, python: str | None = None, *, off_cpu: bool = False, plain: bool = False
+    ) -> None:
+        """Start the loader; `off_cpu` loads those programs too, `plain` makes all for plain tracepoints.
+
+        Raises LoadError when there is no Python to run it.
+        """
         python = python or next((path for path in DISTRIBUTION_PYTHONS if shutil.which(path)), None)
         if python is None:
             raise LoadError("the distribution's Python (/usr/bin/python3) is not installed.", "")
@@ -96,7 +101,8 @@ class Loading:
                 raise LoadError(f"{python} cannot be started: {error.strerror}.", "") from error
         assert self._process.stdin is not None
         with suppress(BrokenPipeError), self._process.stdin as request:  # if it has died, finish() says so
-            request.write(json.dumps({"sizes": sizes.definitions(cpus), "off_cpu": off_cpu}).encode())
+            wanted = {"sizes": sizes.definitions(cpus), "off_cpu": off_cpu, "plain": plain}
+            request.write(json.dumps(wanted).encode())
         self._process.stdin = None
 
     def finish(self, timeout: float = 60.0) -> Programs:

@@ -13,6 +13,7 @@ _NR_PERF_EVENT_OPEN = 298
 _PERF_ATTR_SIZE = 128
 _PERF_FLAG_FD_CLOEXEC = 8
 _PERF_TYPE_SOFTWARE = 1
+_PERF_TYPE_TRACEPOINT = 2
 _PERF_COUNT_SW_CPU_CLOCK = 0
 _PERF_ATTR_DISABLED = 1
 _PERF_ATTR_FREQ = 1 << 10
@@ -90,6 +91,27 @@ def open_raw_tracepoint(name: str, program: int) -> int:
     """Attach a program to a raw tracepoint; closing the descriptor detaches it. Raises OSError."""
     text = ctypes.create_string_buffer(name.encode())
     return bpf(Command.RAW_TRACEPOINT_OPEN, struct.pack("<QII", ctypes.addressof(text), program, 0))
+
+
+def open_tracepoint(number: int, program: int) -> int:
+    """Attach a program to a plain tracepoint by its id; closing the descriptor detaches it. Raises OSError.
+
+    The event is of one CPU and records nothing; the program runs on all (kernel/trace/bpf_trace.c,
+    perf_event_attach_bpf_prog).
+    """
+    attributes = struct.pack("<IIQQ", _PERF_TYPE_TRACEPOINT, _PERF_ATTR_SIZE, number, 0).ljust(_PERF_ATTR_SIZE, b"\0")
+    buffer = ctypes.create_string_buffer(attributes, _PERF_ATTR_SIZE)
+    descriptor = int(_libc.syscall(_NR_PERF_EVENT_OPEN, buffer, -1, 0, -1, _PERF_FLAG_FD_CLOEXEC))
+    if descriptor < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    try:
+        perf_set_program(descriptor, program)
+        perf_enable(descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def enable_run_time_stats() -> int:
