@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,7 +12,7 @@ from agent.processes import Processes
 from agent.rowkeeper import RowKeeper
 from agent.rows import RowBuilder
 from agent.spaces import SpaceReader
-from agent.standing import Standing
+from agent.standing import Stander, Standing
 from agent.wanted import Wanted
 from bpf.attach import PROCESS_TRACEPOINTS, WAIT_TRACEPOINTS, WAKER_TRACEPOINTS, CpuTimers, Tracepoints
 from bpf.capture import Capture
@@ -19,6 +20,7 @@ from bpf.definitions import DefinitionError
 from bpf.processes import ProcessTable
 from bpf.programs import Programs
 from bpf.rows import RowTables
+from bpf.targets import Targets
 from symbolizer.kernel import KernelSymbols
 
 _ROWS_PATIENCE = 5.0
@@ -40,6 +42,7 @@ class Attached:
     tracepoints: Tracepoints
     timers: CpuTimers | None
     waits: Tracepoints | None
+    targets: Targets
     plain: bool
     """Whether tracepoints are plain ones."""
 
@@ -60,6 +63,7 @@ class Attached:
         are none; then the programs are closed.
         """
         try:
+            targets = _aim_at_processes(wanted, programs)
             tracepoints = Tracepoints(programs.programs, PROCESS_TRACEPOINTS, plain=plain)
         except (OSError, DefinitionError) as error:
             programs.close()
@@ -82,7 +86,7 @@ class Attached:
             tracepoints.close()
             programs.close()
             raise _cannot_attach(error) from error
-        return cls(programs, capture, processes, rows, tracepoints, timers, None, plain)
+        return cls(programs, capture, processes, rows, tracepoints, timers, None, targets, plain)
 
     def enable(self, wanted: Wanted, kernel: KernelSymbols) -> None:
         """Begin. Raises MachineError."""
@@ -94,22 +98,27 @@ class Attached:
                 self.waits = Tracepoints(self.programs.programs, hooks, plain=self.plain)
             except (OSError, DefinitionError) as error:
                 raise _cannot_attach(error) from error
-            for tgid, tid in assumed:
-                if not standing.still_waits(tgid, tid):
-                    self.capture.retract(tid)
+            for one, since in assumed:
+                if not standing.still_waits(one):  # its arrival may have been before there was anybody to see it
+                    self.capture.retract(one.tid, since)
         self.rows.forget_rows()
         if self.timers is not None:
             self.timers.enable()
 
-    def _assume(self, standing: Standing, wanted: Wanted) -> list[tuple[int, int]]:
-        """Tell of the threads of the named processes that wait already; (process, thread) of each."""
+    def _assume(self, standing: Standing, wanted: Wanted) -> list[tuple[Stander, int]]:
+        """Tell of the threads of the named processes that wait already, as from now; each with that time (ns)."""
+        looked_at = [
+            one
+            for pid in wanted.pids
+            for one in standing.of_process(self.processes.latest[pid], user=wanted.user, kernel=wanted.kernel)
+        ]
         found = []
-        with self.capture.assuming() as assume:
-            for pid in wanted.pids:
-                space = self.processes.latest[pid]
-                for tid, state, record in standing.of_process(space, user=wanted.user, kernel=wanted.kernel):
-                    assume(tid, pid, state, record)
-                    found.append((pid, tid))
+        for one in looked_at:  # looking took a while
+            since = time.monotonic_ns()
+            if self.targets.expects(one.tid) and standing.still_waits(one):
+                with suppress(OSError):  # the table of waiting threads is full: then it is seen when it comes back
+                    self.capture.assume(one.tid, one.tgid, one.state, one.record, since)
+                    found.append((one, since))
         return found
 
     def disable(self) -> int:
@@ -138,10 +147,22 @@ def _cannot_attach(error: OSError | DefinitionError) -> MachineError:
     )
 
 
-def _aim(wanted: Wanted, programs: Programs, processes: Processes) -> None:
-    """Fill the target filter and read the processes it names. Raises TargetError and OSError."""
+def _aim_at_processes(wanted: Wanted, programs: Programs) -> Targets:
+    """Fill the filter of processes. Raises OSError."""
+    targets = Targets(programs.maps)
     for pid in wanted.pids:
-        programs.maps["targets"].update(pid, b"\1")
+        try:
+            threads = [int(path.name) for path in (wanted.proc_root / str(pid) / "task").iterdir()]
+        except OSError:
+            threads = []  # it has gone, which is told later
+        targets.add(pid, threads)
+    targets.publish()
+    return targets
+
+
+def _aim(wanted: Wanted, programs: Programs, processes: Processes) -> None:
+    """Read the processes that are named, and fill the filter of cgroups. Raises TargetError and OSError."""
+    for pid in wanted.pids:
         if not processes.add(pid, time.monotonic_ns()).regions and not (wanted.proc_root / str(pid)).exists():
             raise TargetError(f"There is no process {pid}.", "Give the id of a running process.")
     if wanted.cgroup is not None:

@@ -96,6 +96,7 @@ class Stacks:
         self._elsewhere = elsewhere
         self._stops = [marker(cause.sentence) for cause in causes.stops()]
         self._losses = {cause.id: marker(cause.sentence) for cause in causes.losses()}
+        self._losses[abi.THINNED_STACK] = marker("waits that came too fast to walk any like them")
 
     def settle(self) -> None:
         """Before a window: forget stacks that may have more names now, or that are too many."""

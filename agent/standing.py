@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -31,6 +32,17 @@ KernelAddress = Callable[[str], int | None]
 """The address of a kernel function with an offset, such as `do_syscall_64+0x71`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stander:
+    """A thread that waits: its state, its record, and how often it had been on a CPU when it was looked at."""
+
+    tgid: int
+    tid: int
+    state: WaitState
+    record: bytes
+    runs: str
+
+
 class Standing:
     """Finds them, and makes for each a record as the kernel side would have sent it."""
 
@@ -41,8 +53,8 @@ class Standing:
         self._proc = proc_root
         self._left = _MAX_THREADS
 
-    def of_process(self, space: AddressSpace, *, user: bool, kernel: bool) -> Iterator[tuple[int, WaitState, bytes]]:
-        """(tid, state, record) of each thread of a process that waits now."""
+    def of_process(self, space: AddressSpace, *, user: bool, kernel: bool) -> Iterator[Stander]:
+        """The threads of a process that wait now."""
         memory = _Memory(self._proc / str(space.tgid) / "mem")
         try:
             tids = [int(path.name) for path in (self._proc / str(space.tgid) / "task").iterdir()]
@@ -51,18 +63,23 @@ class Standing:
         with memory:
             for tid in tids[: self._left]:
                 self._left -= 1
-                state = self._state(space.tgid, tid)
+                runs, state = self._runs(space.tgid, tid), self._state(space.tgid, tid)
                 if state is not None:
-                    yield tid, state, self._record(space, tid, memory, user=user, kernel=kernel)
+                    record = self._record(space, tid, memory, user=user, kernel=kernel)
+                    yield Stander(space.tgid, tid, state, record, runs)
 
     def _state(self, tgid: int, tid: int) -> WaitState | None:
         """Why a thread is off the CPU, None where it is not, or about to run."""
         text = read_small(self._proc / str(tgid) / "task" / str(tid) / "stat")
         return SLEEPERS.get(text.rpartition(")")[2].strip()[:1])
 
-    def still_waits(self, tgid: int, tid: int) -> bool:
-        """Whether a thread is off the CPU now."""
-        return self._state(tgid, tid) is not None
+    def _runs(self, tgid: int, tid: int) -> str:
+        """How often a thread has come to a CPU (last field of schedstat): it waits on while that is the same."""
+        return read_small(self._proc / str(tgid) / "task" / str(tid) / "schedstat").rpartition(" ")[2]
+
+    def still_waits(self, one: Stander) -> bool:
+        """Whether a thread has not been on a CPU since it was looked at."""
+        return self._runs(one.tgid, one.tid) == one.runs and self._state(one.tgid, one.tid) is not None
 
     def _record(self, space: AddressSpace, tid: int, memory: "_Memory", *, user: bool, kernel: bool) -> bytes:
         folder = self._proc / str(space.tgid) / "task" / str(tid)

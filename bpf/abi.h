@@ -153,32 +153,36 @@ struct off_config {
 
 /* Key and value of the two maps of waits. */
 struct wait_key {
-    u64 stack; /* as in struct count_key */
+    u64 stack; /* as in struct count_key, or THINNED_STACK */
     u64 waker; /* stack of the thread that ended the wait; 0: not known */
     u32 tgid;
-    u32 tid;   /* 0 unless PER_THREAD */
-    u32 state; /* enum wait_state */
-    u32 unused;
+    u32 tid;     /* 0 unless PER_THREAD */
+    u32 state;   /* enum wait_state */
+    u32 thinned; /* 0: each such wait was walked; else one in some, and this is the class of their length */
 };
 struct wait_sum {
     u64 waits;
     u64 blocked_ns;
     u64 runnable_ns; /* from being woken to running */
-    u64 longest_ns;  /* of one wait, not weighted */
+    u64 longest_ns;
 };
+/* Waits that were not walked, since there were too many: their time, for others of their class to stand for. */
+#define THINNED_STACK 255
+#define THINNED_BITS 14 /* class 1 is below 2^14 ns, each further one is four times as long, up to class 10 */
+#define THINNED_CLASSES 10
 
 /* Value of `waiting`, key u32 tid: a target thread since its first wait. */
 struct wait {
     u64 since; /* monotonic ns when it left the CPU; 0: it runs */
     u64 woken; /* when it became ready to run; 0: not yet */
-    u64 stack; /* 0: not walked, others of its kind stand for it */
+    u64 stack; /* THINNED_STACK: not walked */
     u64 waker;
     u64 pace_begin; /* of the period in which its waits are counted, to thin them out */
     u32 pace_now;   /* waits in this period */
     u32 pace_last;  /* and in the one before */
     u32 tgid;
     u32 state;
-    u32 weight; /* how many waits this one stands for */
+    u32 one_in; /* in how many waits one is walked */
     u32 unused;
 };
 
@@ -195,7 +199,7 @@ struct off_totals {
     u64 short_ns;
     u64 long_waits; /* above max_ns */
     u64 long_ns;
-    u64 thinned_waits; /* not walked: others stand for them */
+    u64 thinned_waits; /* not walked: others of their class stand for them */
     u64 thinned_ns;
     u64 pace_begin; /* of the CPU, as in struct wait */
     u32 pace_now;

@@ -34,6 +34,9 @@ GO_CODE = 0x80000000
 EXACT = 1 << 63
 """Set in a user address of a stack that is no return address: the leaf's, and those of interrupted code."""
 MAPPINGS_KNOWN = 1
+THINNED_STACK = 255
+"""In place of the hash of a wait's stack: it was not walked."""
+THINNED_BITS, THINNED_CLASSES = 14, 10
 FIRST_STACK_HASH = 256
 """Smaller stack hashes in a count key are ids of losses: samples without a stack."""
 

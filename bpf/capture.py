@@ -9,8 +9,6 @@ import select
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bpf import abi, causes
@@ -18,6 +16,7 @@ from bpf.abi import Event, Target, Want
 from bpf.maps import Drain
 from bpf.programs import Programs
 from bpf.ring import RingBuffer
+from bpf.thinned import spread
 from bpf.waits import NOTHING_LEFT_OUT, Wait, Waits, WaitSettings, WaitState, WaitTotals
 
 _SETTLE_SECONDS = 0.005
@@ -78,7 +77,6 @@ class Capture:
         if waits is not None:
             self._waits = Waits(programs, waits, possible_cpus, per_thread=bool(want & Want.PER_THREAD))
         self._kept: dict[int, bytes] = {}
-        self._assumed_ns = 0
         self.window = 1
         """The number of the current window, which the walker notes beside the rows that it uses."""
         self._start_ns = time.monotonic_ns()
@@ -96,19 +94,12 @@ class Capture:
         target, want, period = self._settings
         self._config.update(0, abi.CONFIG.pack(self._active, target, want, self.window % 2**32, period))
 
-    @contextmanager
-    def assuming(self) -> Iterator[Callable[[int, int, WaitState, bytes], None]]:
-        """Yields what takes (tid, tgid, state, record) of a thread that waits already: before anything is attached."""
+    def assume(self, tid: int, tgid: int, state: WaitState, record: bytes, since_ns: int) -> None:
+        """Have a thread count as waiting since a monotonic time, before anything is attached. Raises OSError."""
         assert self._waits is not None, "waits are wanted"
-        waits, self._assumed_ns = self._waits, time.monotonic_ns()
-
-        def assume(tid: int, tgid: int, state: WaitState, record: bytes) -> None:
-            (stack,) = struct.unpack_from("<Q", record)
-            self._kept[stack] = record
-            waits.assume(tid, tgid, state, stack, self._assumed_ns)
-
-        yield assume
-        waits.assumed()
+        (stack,) = struct.unpack_from("<Q", record)
+        self._kept[stack] = record
+        self._waits.assume(tid, tgid, state, stack, since_ns)
 
     def change_waits(self, settings: WaitSettings) -> None:
         """Keep other waits from now on. Whether wakers are known is decided when the tracepoints are attached."""
@@ -116,10 +107,10 @@ class Capture:
         self._waits.settings = settings
         self._waits.configure(self._start_ns)
 
-    def retract(self, tid: int) -> None:
+    def retract(self, tid: int, since_ns: int) -> None:
         """Take back what was assumed of a thread."""
         if self._waits is not None:
-            self._waits.retract(tid, self._assumed_ns)
+            self._waits.retract(tid, since_ns)
 
     @property
     def filling_up(self) -> bool:
@@ -141,17 +132,17 @@ class Capture:
     def rotate(self, end_ns: int | None = None) -> RawWindow:
         """End the window: its counts, the stacks they name, and what was lost in it.
 
-        `end_ns` (monotonic) is when it ended; now, if it is not given.
+        `end_ns` (monotonic) is when everything ended, if it has; else the window ends now.
         """
         idle = self._active
         self._active = 1 - idle
         self.window += 1
         self._configure()
-        end_ns = end_ns or time.monotonic_ns()
+        final, end_ns = end_ns is not None, end_ns or time.monotonic_ns()
         if self._waits is not None:
             self._waits.configure(end_ns)
         time.sleep(_SETTLE_SECONDS)
-        waits, open_stacks = self._waits.take(idle, end_ns) if self._waits is not None else ((), set())
+        waits, open_stacks = self._waits.take(idle, end_ns, final=final) if self._waits is not None else ((), set())
         keys, values = self._drains[idle].take()
         self._read_stacks()
         samples = values.cast("Q")
@@ -165,7 +156,7 @@ class Capture:
             counts,
             self._stacks_of_waits(waits, open_stacks) | self._stacks_of(counts),
             self._new_losses(),
-            waits,
+            tuple(spread(waits)),
             self._waits.new_totals() if self._waits is not None else NOTHING_LEFT_OUT,
         )
         self._start_ns = end_ns

@@ -15,7 +15,8 @@
     LOSS(6, missed_ticks, "the timer did not fire in time (interrupts off, or the virtual machine not running)")       \
     LOSS(7, waiting_full, "the table of waiting threads was full: a wait is missing (counted in waits)")               \
     LOSS(8, waits_full, "the map of waits was full: a wait is missing (counted in waits)")                             \
-    LOSS(9, clock_back, "a wait would have ended before it began: it is missing (counted in waits)")
+    LOSS(9, clock_back, "a wait would have ended before it began: it is missing (counted in waits)")                   \
+    LOSS(10, switch_missed, "the kernel did not tell when a wait ended: it is missing (counted in waits)")
 
 #define STOPS(STOP)                                                                                                    \
     STOP(0, complete, "the outermost frame was reached")                                                               \

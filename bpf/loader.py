@@ -25,7 +25,7 @@ PERF_PROGRAMS = ("on_tick", "walk", "count")
 TRACEPOINT_PROGRAMS = ("on_fork", "on_exec", "on_exit")
 CHAINS = {"programs": ("walk", "count")}
 MAPS = (
-    *("config", "targets", "cgroups", "processes", "mappings", "tables", "pages", "slabs", "rules"),
+    *("config", "targets", "maybe", "cgroups", "processes", "mappings", "tables", "pages", "slabs", "rules"),
     *("counts_a", "counts_b", "stacks", "events", "losses", "programs"),
 )
 OFF_CPU_SOURCE = "offcpu.bpf.c"
@@ -36,7 +36,6 @@ OFF_CPU_MAPS = (
     "off_totals",
     "waiting",
     "reported",
-    "maybe_waiting",
     "waits_a",
     "waits_b",
     "off_programs",

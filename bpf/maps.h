@@ -4,6 +4,7 @@
  *   map         kind, key -> value                     elements     memory at the defaults
  *   config      array -> struct config                 1            8 KiB
  *   targets     hash, u32 tgid -> u8                   TARGETS      0.3 MiB
+ *   maybe       array of one element, a byte a tid     1            64 KiB
  *   cgroups     cgroup array                           1            8 KiB
  *   processes   hash, u32 tgid -> struct process       PROCESSES    0.6 MiB
  *   mappings    array -> struct mapping                MAPPINGS     1.5 MiB
@@ -63,6 +64,13 @@ struct recent_bytes {
     char bytes[16 * RECENT];
 };
 
+/* What a process or thread may be whose id has these low 16 bits; where a bit is not set, none of them is that. Saves
+ * what has nothing to do with targets the look-ups. */
+enum maybe { MAYBE_TARGET = 1, MAYBE_WAITING = 2 };
+struct tid_bytes {
+    char byte[65536];
+};
+
 /* The timer of a CPU: it fires at start + n * period, or late. */
 struct tick {
     u64 start; /* monotonic ns of a tick; 0: none yet */
@@ -94,6 +102,7 @@ _Static_assert(sizeof(struct rules_bytes) == sizeof(struct rules), "rules_bytes"
 
 BPF_TABLE("array", int, struct config, config, 1);
 BPF_F_TABLE("hash", u32, u8, targets, TARGETS, 0);
+BPF_TABLE("array", int, struct tid_bytes, maybe, 1);
 BPF_CGROUP_ARRAY(cgroups, 1);
 BPF_F_TABLE("hash", u32, struct process, processes, PROCESSES, 0);
 BPF_TABLE("array", int, struct mapping, mappings, MAPPINGS);
@@ -127,6 +136,19 @@ static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)BPF_F
 
 /* Keeps clang from reasoning about a value, so that what the verifier sees stays bounded and branchless. */
 #define OPAQUE(x) asm volatile("" : "+r"(x))
+
+static inline u32 may_be(u32 id, u32 what) {
+    int zero = 0;
+    struct tid_bytes *bytes = maybe.lookup(&zero);
+    return bytes ? bytes->byte[id & 0xffff] & what : what;
+}
+
+static inline void is_maybe(u32 id, u32 what) {
+    int zero = 0;
+    struct tid_bytes *bytes = maybe.lookup(&zero);
+    if (bytes)
+        bytes->byte[id & 0xffff] |= what;
+}
 
 static inline void lost(int cause, u64 samples) {
     u64 *counter = losses.lookup(&cause);

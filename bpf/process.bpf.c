@@ -2,7 +2,7 @@
  * Follows the life of processes, so that children of targets are targets and no address is read with old mappings.
  *
  * Hooks   tracepoints sched_process_fork, sched_process_exec, sched_process_exit (hooks.h)
- * Maps    targets, processes (maps.h); sends struct event over `events`
+ * Maps    targets, maybe, processes (maps.h); sends struct event over `events`
  * Drops   an event when its ring is full (LOSS event_ring_full): the process keeps its old state until it is seen again
  * Cost    two map look-ups a fork, exec or exit; nothing per sample
  * Kernel  5.10 (ring buffer); TASK_PID, TASK_TGID, TASK_SIGNAL, SIGNAL_LIVE are BTF offsets set at load time
@@ -37,6 +37,7 @@ int on_fork(struct hook *ctx) {
     if (!target)
         return 0;
     u8 yes = 1;
+    is_maybe(tgid, MAYBE_TARGET);
     targets.update(&tgid, &yes);
     return 0;
 }

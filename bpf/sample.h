@@ -4,7 +4,7 @@
  */
 static inline int is_target(struct config *wanted, u32 tgid) {
     if (wanted->target == TARGET_PIDS)
-        return targets.lookup(&tgid) != 0;
+        return may_be(tgid, MAYBE_TARGET) && targets.lookup(&tgid);
     if (wanted->target == TARGET_CGROUP)
         return cgroups.check_current_task(0) > 0;
     return 1;

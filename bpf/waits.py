@@ -62,11 +62,13 @@ class Wait:
     blocked_ns: int
     runnable_ns: int
     longest_ns: int
+    thinned: int = 0
+    """0: each such wait was walked; else one in some, and this is the class of their length."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitTotals:
-    """Waits that were not kept, by why: number and ns. Those thinned out have others that stand for them."""
+    """Waits that were not kept, by why: number and ns. Of those thinned out others have the time: it is not missing."""
 
     short_waits: int = 0
     short_ns: int = 0
@@ -100,7 +102,7 @@ class _Open:
     pace_last: int
     tgid: int
     state: int
-    weight: int
+    one_in: int
     unused: int
 
 
@@ -115,9 +117,7 @@ class Waits:
         self._drains = (Drain(maps["waits_a"]), Drain(maps["waits_b"]))
         self._cpus = possible_cpus
         self._per_thread = per_thread
-        self._maybe_waiting = maps["maybe_waiting"]
-        self._assumed = bytearray(1 << 16)
-        self._before = WaitTotals()
+        self._before = self._too_long = WaitTotals()
         self._told: dict[int, tuple[int, int]] = {}
         self.settings = settings
 
@@ -138,11 +138,6 @@ class Waits:
         if state not in self.settings.states:
             return
         self._waiting.update(tid, abi.WAIT.pack(since, 0, stack, 0, 0, 0, 0, tgid, state, 1, 0))
-        self._assumed[tid & 0xFFFF] = 1
-
-    def assumed(self) -> None:
-        """All has been assumed."""
-        self._maybe_waiting.update(0, bytes(self._assumed))
 
     def retract(self, tid: int, since: int) -> None:
         """Take back what was assumed of a thread, if it has not waited anew."""
@@ -150,23 +145,27 @@ class Waits:
         if value is not None and abi.WAIT.unpack(value)[0] == since:
             self._waiting.delete(tid)
 
-    def take(self, idle: int, boundary: int) -> tuple[tuple[Wait, ...], set[int]]:
+    def take(self, idle: int, boundary: int, *, final: bool = False) -> tuple[tuple[Wait, ...], set[int]]:
         """The waits of the window that ended at `boundary` (monotonic ns), whose map is number `idle`.
 
-        The second result are the stacks of open waits: they will be named by later windows too.
+        The second result are the stacks of open waits: they will be named by later windows too. `final`: there are
+        none, and nothing goes on. With an upper limit open waits are told only then: they may get too long.
         """
         open_waits = list(self._open())
+        if self.settings.max_ns and not final:
+            open_waits = []
         told = [wait for tid, one in open_waits if (wait := self._tell(tid, one, boundary)) is not None]
         self._told = {tid: self._told[tid] for tid, _ in open_waits if tid in self._told}
         keys, values = self._drains[idle].take()
         ended = [
-            Wait(stack, waker, tgid, tid, WaitState(state), waits, blocked, runnable, longest)
-            for (stack, waker, tgid, tid, state, _), (waits, blocked, runnable, longest) in zip(
+            Wait(stack, waker, tgid, tid, WaitState(state), waits, blocked, runnable, longest, thinned)
+            for (stack, waker, tgid, tid, state, thinned), (waits, blocked, runnable, longest) in zip(
                 abi.WAIT_KEY.iter_unpack(keys), abi.WAIT_SUM.iter_unpack(values), strict=True
             )
             if blocked or runnable or waits
         ]
-        return (*ended, *told), {stack for _, one in open_waits for stack in (one.stack, one.waker)}
+        stacks = {stack for _, one in self._open() for stack in (one.stack, one.waker)}
+        return (*ended, *told), stacks
 
     def _open(self) -> Iterator[tuple[int, _Open]]:
         for key, value in elements(self._waiting):
@@ -178,7 +177,10 @@ class Waits:
         """What an open wait has lasted so far and was not told; None where that is to be told when it ends."""
         elapsed = boundary - one.since
         settings = self.settings
-        if not one.stack or elapsed < settings.min_ns or (settings.max_ns and elapsed > settings.max_ns):
+        if elapsed < settings.min_ns:
+            return None
+        if settings.max_ns and elapsed > settings.max_ns:
+            self._too_long += WaitTotals(long_waits=1, long_ns=elapsed)
             return None
         since, upto = self._told.get(tid, (0, 0))
         first = since != one.since
@@ -189,10 +191,11 @@ class Waits:
         ready = min(max(ready, begin), boundary)
         return Wait(
             *(one.stack, one.waker, one.tgid, tid if self._per_thread else 0, WaitState(one.state)),
-            waits=one.weight if first else 0,
-            blocked_ns=(ready - begin) * one.weight,
-            runnable_ns=(boundary - ready) * one.weight,
+            waits=int(first),
+            blocked_ns=ready - begin,
+            runnable_ns=boundary - ready,
             longest_ns=elapsed,
+            thinned=class_of(elapsed) if one.one_in > 1 else 0,
         )
 
     def _mark(self, tid: int, since: int, upto: int) -> bool:
@@ -216,5 +219,12 @@ class Waits:
         total = WaitTotals()
         for fields in abi.OFF_TOTALS.iter_unpack(raw):
             total += WaitTotals(*fields[:6])
-        new, self._before = total - self._before, total
+        new, self._before = total - self._before + self._too_long, total
+        self._too_long = WaitTotals()
         return new
+
+
+def class_of(duration_ns: int) -> int:
+    """As in bpf/offcpu.bpf.c: 1 is below 2^14 ns, each further class four times as long, up to THINNED_CLASSES."""
+    above = max(0, duration_ns >> abi.THINNED_BITS).bit_length()
+    return min(1 + (above + 1) // 2, abi.THINNED_CLASSES)

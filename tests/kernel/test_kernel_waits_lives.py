@@ -88,10 +88,6 @@ def test_threads_that_end_while_they_wait_and_thread_ids_that_come_again(c_progr
     assert set(recorded.held) <= alive, "nothing is kept of threads that have ended"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="on_exit() takes the process out of `targets` before its last switch, so its thread stays in `waiting`",
-)
 def test_nothing_is_kept_of_processes_that_have_ended() -> None:
     script = "read go; for one in $(seq 200); do /bin/sleep 0.001; done; read end"
     with running(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
@@ -159,11 +155,6 @@ def test_the_same_process_recorded_twice_begins_anew(c_program: CBuild) -> None:
         assert recorded.waits.of(within="wait_asleep").count == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a thread asleep before the stacks are walked and after the tracepoints are attached is taken to have slept "
-    "all the while (Standing, Attached.enable)",
-)
 def test_threads_that_are_busy_when_a_recording_begins_have_not_waited_since(c_program: CBuild) -> None:
     with waiters(c_program("waits"), 100, *["sleep=100000,500"] * 12) as truth:
         truth.go()

@@ -185,9 +185,9 @@ class Waiting:
         return self.recording.windows[-1].end_ns - self.recording.windows[0].start_ns
 
     def losses(self) -> Counter[str]:
-        """What was lost; missed ticks of the timer are no waits."""
+        """What was lost. Missed ticks are no waits, and switches that the kernel does not tell of are its own doing."""
         lost = self.recording.losses()
-        del lost["missed_ticks"]
+        del lost["missed_ticks"], lost["switch_missed"]
         return +lost
 
 

@@ -49,7 +49,7 @@ class Bench:
     """The maps, and a Waits that reads them."""
 
     def __init__(self, settings: WaitSettings, *, per_thread: bool = False) -> None:
-        names = ("off_config", "off_totals", "waiting", "reported", "maybe_waiting")
+        names = ("off_config", "off_totals", "waiting", "reported")
         self.maps = {name: MemoryHash() for name in names}
         self.drains = (FakeDrain(), FakeDrain())
         self.waits = Waits(
@@ -130,12 +130,22 @@ def test_a_woken_or_preempted_thread_is_ready_to_run() -> None:
     assert found == {999: (0, 5 * MS), 998: (0, 5 * MS)}
 
 
-def test_a_wait_that_stands_for_others_is_told_with_its_weight() -> None:
+def test_a_wait_that_stands_for_others_has_its_class() -> None:
     bench = Bench(WaitSettings())
     bench.open(41, BEGAN, weight=8)
-    bench.open(42, BEGAN, stack=0)  # thinned out: others stand for it
-    (told,) = bench.take(BEGAN + 10 * MS)
-    assert (told.waits, told.blocked_ns, told.longest_ns) == (8, 80 * MS, 10 * MS)
+    bench.open(42, BEGAN, stack=abi.THINNED_STACK, weight=8)
+    told = {wait.stack: (wait.waits, wait.blocked_ns, wait.thinned) for wait in bench.take(BEGAN + 10 * MS)}
+    assert told == {999: (1, 10 * MS, 6), abi.THINNED_STACK: (1, 10 * MS, 6)}
+
+
+def test_with_an_upper_limit_open_waits_are_told_at_the_end_only() -> None:
+    bench = Bench(WaitSettings(max_ns=20 * MS))
+    bench.open(41, BEGAN)
+    bench.open(42, BEGAN + 15 * MS, stack=998)
+    assert bench.take(BEGAN + 10 * MS) == []
+    (told,) = bench.waits.take(0, BEGAN + 30 * MS, final=True)[0]
+    assert (told.stack, told.blocked_ns) == (998, 15 * MS)
+    assert bench.waits.new_totals() == WaitTotals(long_waits=1, long_ns=30 * MS)
 
 
 def test_a_wait_that_ends_before_it_could_be_marked_tells_all_itself() -> None:
