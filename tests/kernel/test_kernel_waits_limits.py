@@ -45,7 +45,7 @@ def test_what_is_shorter_and_longer_than_asked_for_is_counted_and_not_kept(c_pro
     with waiters(c_program("waits"), 2000, "sleep=600,500", "sleep=100,8000", "sleep=10,90000") as truth:
         recorded, switches = record_all(truth, settings)
     left_out, waits = recorded.left_out, recorded.waits
-    # All threads wait when it begins, and those waits end. All four wait when it ends, which the kernel will count then.
+    # All threads wait when it begins, and those waits end. All four wait when it ends: the kernel counts that later.
     counted = waits.count + left_out.short_waits + left_out.long_waits
     assert abs(counted - 4 - switches) <= UNREPORTED
     short, kept, long = truth.of("sleep")
@@ -209,7 +209,7 @@ def test_long_waits_among_many_short_ones_are_kept_as_they_are(c_program: CBuild
         recorded, _ = record_all(truth, WaitSettings())
     sleeps = 80_000 // 4096
     for account in truth.of("pair"):
-        # Of one the sleeps, of the other the reads that wait for them. Where none of them was walked, a marker has them.
+        # Of one the sleeps, of the other the reads that wait for them. Where none was walked, a marker has them.
         own = recorded.waits.of(account.tid).waits
         mine = sum(one.off_ns for one in own if "cause_pair" in one.user or one.wait.stack == abi.THINNED_STACK)
         assert 0.95 * sleeps * 30 * MS <= mine <= 1.02 * account.off_cpu
