@@ -9,6 +9,7 @@ import struct
 
 _KIND_STRUCT = 4
 _KIND_TYPEDEF = 8
+_KIND_FUNC = 12
 _KIND_FUNC_PROTO = 13
 _COMPOSITE = (4, 5)  # struct, union
 _TYPE = struct.Struct("<III")
@@ -58,6 +59,10 @@ class Btf:
             bits += found[0]
             type_id = found[1]
         return bits // 8
+
+    def has_function(self, name: str) -> bool:
+        """Whether the kernel has a function of this name, such as the one behind a helper."""
+        return bool(self._lib.btf__find_by_name_kind(self._btf, name.encode(), _KIND_FUNC) > 0)
 
     def parameters(self, typedef: str) -> int | None:
         """How many parameters the function has that a typedef names a pointer to; None where there is no such typedef.

@@ -39,6 +39,7 @@ def of_this_kernel(*, plain: bool) -> dict[str, int]:
         btf = Btf()
         values = {name: btf.offset(*field) for name, field in _FIELDS.items()}
         values |= {} if plain else _state_of_waits(btf)
+        values |= {"HAVE_TASK_PT_REGS": 1} if btf.has_function("bpf_task_pt_regs") else {}
     except BtfError as error:
         raise DefinitionError(f"{error}.") from error
     if plain:

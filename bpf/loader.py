@@ -75,12 +75,11 @@ def load(sizes: dict[str, int], off_cpu: bool, plain: bool) -> dict[str, int]:
     text = source(off_cpu)
     kind = BPF.TRACEPOINT if plain else BPF.RAW_TRACEPOINT
     problem: Exception | None = None
-    for task_registers in (["-DHAVE_TASK_PT_REGS"], []):
-        for frames in FRAMES_PER_PASS:
-            try:
-                return attempt(BPF, text, [*flags, *task_registers, f"-DFRAMES_PER_PASS={frames}"], off_cpu, kind)
-            except Exception as error:  # bcc raises bare Exception for compiler and verifier alike
-                problem = error
+    for frames in FRAMES_PER_PASS:
+        try:
+            return attempt(BPF, text, [*flags, f"-DFRAMES_PER_PASS={frames}"], off_cpu, kind)
+        except Exception as error:  # bcc raises bare Exception for compiler and verifier alike
+            problem = error
     raise LoadError(f"the kernel or the compiler refused the BPF programs: {problem}.")
 
 

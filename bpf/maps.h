@@ -108,7 +108,12 @@ BPF_F_TABLE("hash", u32, struct process, processes, PROCESSES, 0);
 BPF_TABLE("array", int, struct mapping, mappings, MAPPINGS);
 BPF_TABLE("array", int, struct table, tables, TABLES);
 BPF_TABLE("array", int, struct page, pages, PAGES);
+/* Without BTF, as the slabs that user space makes: from Linux 5.15 to 6.1 maps with and without it are not alike. */
+#pragma push_macro("BPF_ANNOTATE_KV_PAIR")
+#undef BPF_ANNOTATE_KV_PAIR
+#define BPF_ANNOTATE_KV_PAIR(name, key, value)
 BPF_TABLE("array", int, struct slab_bytes, slab_prototype, 1);
+#pragma pop_macro("BPF_ANNOTATE_KV_PAIR")
 BPF_ARRAY_OF_MAPS(slabs, "slab_prototype", MAX_SLABS);
 BPF_TABLE("array", int, struct rules_bytes, rules, 1);
 BPF_F_TABLE("hash", struct count_key, u64, counts_a, COUNTS, 0);

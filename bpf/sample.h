@@ -139,6 +139,7 @@ static inline void end_sample(void *ctx, struct sample *sample, struct config *w
         sample->head.kernel = frames;
 #pragma clang loop unroll(disable)
         for (u32 i = 0; i < MAX_FRAMES; i++) {
+            OPAQUE(i); /* clang would count down to zero, an end that verifiers before Linux 6.8 do not see */
             if (i >= frames)
                 break;
             hash = (hash ^ sample->frames[(user + i) & 0xff]) * 0x9E3779B97F4A7C15UL;
