@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from agent.stacks import KERNEL_CODE, USER_CODE
+from agent.recording.stacks import KERNEL_CODE, USER_CODE
 from exporters.describe import human_time, off_cpu_words
 from profiles.model import SAMPLES, WAITS, Kind, Loss, Profile
 from profiles.offcpu import OffCpu, is_idle, off_cpu_totals

@@ -12,9 +12,9 @@ from agent.cli.limits import raise_file_limit
 from agent.doctor.mapped import Mapped, Names, NameSource, ProcessReport, Symbols, Unwinding
 from agent.doctor.process import examine_process
 from agent.errors import MachineError, TargetError
+from agent.processes.spaces import SpaceReader
 from agent.procfs.maps import read_maps
 from agent.procfs.process import command_name, process_of
-from agent.spaces import SpaceReader
 from bpf.rows import BUDGET
 from exporters.text import printable
 from symbolizer.binary import Binary

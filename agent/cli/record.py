@@ -19,8 +19,8 @@ from agent.cli.progress import progress
 from agent.errors import NoSamplesError, OutputError, TargetError, UsageError
 from agent.launch import HeldCommand
 from agent.procfs.process import command_name, process_of
+from agent.recording.wanted import Wanted
 from agent.summary import summarize
-from agent.wanted import Wanted
 from exporters.file import write_file
 from exporters.formats import Format, UnknownFormat, format_for, format_named
 from profiles.model import Profile
@@ -99,8 +99,9 @@ class Record:
             if command is not None:
                 return command.wait()
         if not profile.samples:
+            did_nothing = "did not wait" if args.waits is not None else "used no CPU time"
             raise NoSamplesError(
-                "No sample was taken: the target used no CPU time.", "Record for longer, or while it has work to do."
+                f"No sample was taken: the target {did_nothing}.", "Record for longer, or while it has work to do."
             )
         return 0
 
@@ -170,7 +171,7 @@ def _demo() -> Iterator[int]:
 def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldCommand | None) -> Profile:
     from agent.doctor.checks import preflight
     from agent.doctor.machine import Machine
-    from agent.recorder import Recorder
+    from agent.recording.recorder import Recorder
     from symbolizer.elf.truncation import survive_truncation
 
     preflight(Machine())

@@ -18,8 +18,8 @@ from agent.doctor.mapped import (
     Symbols,
     Unwinding,
 )
+from agent.processes.spaces import VDSO, AddressSpace, Region
 from agent.procfs.process import namespace_pid
-from agent.spaces import VDSO, AddressSpace, Region
 from bpf.programs import Sizes
 from bpf.rows import BUDGET
 from symbolizer.binary import Binary

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Self
 
-from agent.recorder import Recorder, Wanted
+from agent.recording.recorder import Recorder, Wanted
 from bpf.attach import WAIT_TRACEPOINTS, Tracepoints
 from bpf.capture import RawWindow
 from bpf.syscalls import enable_run_time_stats, program_run_time

@@ -12,7 +12,7 @@ interrupts, which no profiler by timers can avoid.
 import threading
 import time
 
-from agent.recorder import Recorder, Wanted
+from agent.recording.recorder import Recorder, Wanted
 from bpf.attach import CpuTimers
 from tests.bench.load import Load
 from tests.bench.noise import cpu_ns

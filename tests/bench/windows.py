@@ -4,7 +4,7 @@ import os
 import subprocess
 from statistics import median
 
-from agent.recorder import Recorder, Wanted
+from agent.recording.recorder import Recorder, Wanted
 from bpf.capture import RawWindow
 from bpf.syscalls import enable_run_time_stats, program_run_time
 from tests.bench.load import Load

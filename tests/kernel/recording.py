@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.recorder import Recorder, Wanted
-from agent.spaces import AddressSpace
+from agent.processes.spaces import AddressSpace
+from agent.recording.recorder import Recorder, Wanted
 from bpf import abi
 from bpf.abi import RawStack
 from bpf.capture import RawWindow

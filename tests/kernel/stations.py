@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from agent.recorder import Wanted
+from agent.recording.recorder import Wanted
 from bpf import causes
 from tests.kernel.chains import Step, described, fault_in, gdb_chains, steps, without_call
 from tests.kernel.livecode import Code

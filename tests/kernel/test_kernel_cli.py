@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.recorder import load_error
+from agent.recording.recorder import load_error
 from bpf.programs import LoadError, Loading, Sizes
 from exporters.proto import pprof_pb2
 from tests.go import toolchains

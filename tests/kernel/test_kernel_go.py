@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.recorder import Wanted
+from agent.recording.recorder import Wanted
 from bpf import causes
 from profiles.model import Kind
 from symbolizer.go.binary import GoBinary

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.recorder import Wanted
+from agent.recording.recorder import Wanted
 from bpf.programs import Sizes
 from profiles.model import Kind
 from tests.go import toolchains

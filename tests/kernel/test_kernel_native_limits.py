@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.recorder import Wanted
+from agent.recording.recorder import Wanted
 from bpf.abi import MAX_FRAMES
 from tests.kernel.conftest import CBuild
 from tests.kernel.livecode import Code

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.recorder import Wanted
+from agent.recording.recorder import Wanted
 from exporters.proto import pprof_pb2
 from profiles.model import Kind, Profile
 from tests.go import toolchains

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from agent.recorder import Wanted
+from agent.recording.recorder import Wanted
 from profiles.model import Kind
 from tests.kernel.conftest import CBuild
 from tests.kernel.recording import names_of, record, running, stacks_by_process

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.recorder import Wanted
+from agent.recording.recorder import Wanted
 from tests.kernel.cli import folded, goroscope, say_when_sampling, start
 from tests.kernel.conftest import CBuild
 from tests.kernel.recording import PATIENCE, Recording, record, running, stacks_by_process, wait_for

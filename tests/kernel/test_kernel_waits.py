@@ -9,7 +9,7 @@ machine all become longer, for both accounts alike.
 
 import pytest
 
-from agent.recorder import Wanted
+from agent.recording.recorder import Wanted
 from bpf.waits import WaitSettings, WaitState
 from tests.kernel.conftest import CBuild
 from tests.kernel.waiting import Account, Truth, Waiting, Waits, record_waits, waiters

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.wanted import Wanted
+from agent.recording.wanted import Wanted
 from bpf.waits import WaitSettings
 from profiles.model import Profile, State
 from tests.go import toolchains

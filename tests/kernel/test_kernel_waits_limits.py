@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.recorder import Wanted
+from agent.recording.recorder import Wanted
 from bpf import abi
 from bpf.waits import WaitSettings, WaitState
 from profiles.model import Kind, Profile

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-import agent.attached
+import agent.recording.attached
 from agent.errors import MachineError
-from agent.recorder import Recorder, Wanted
+from agent.recording.recorder import Recorder, Wanted
 from bpf.programs import Sizes
 from bpf.waits import WaitSettings, WaitState
 from tests.kernel.conftest import CBuild
@@ -132,7 +132,7 @@ def test_threads_that_do_not_fit_in_the_table_are_counted_as_lost(c_program: CBu
 
 
 def test_a_kernel_without_the_tracepoint_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent.attached, "WAIT_TRACEPOINTS", {"on_switch": "sched_no_such_tracepoint"})
+    monkeypatch.setattr(agent.recording.attached, "WAIT_TRACEPOINTS", {"on_switch": "sched_no_such_tracepoint"})
     with (
         running(["sleep", "60"]) as sleeper,
         Recorder(Wanted(pids=(sleeper.pid,), on_cpu=False, waits=WaitSettings())) as recorder,

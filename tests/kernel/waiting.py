@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from agent.recorder import Recorder, Wanted
+from agent.recording.recorder import Recorder, Wanted
 from bpf import abi
 from bpf.abi import RawStack
 from bpf.maps import elements

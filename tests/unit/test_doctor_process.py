@@ -16,7 +16,7 @@ from agent.doctor import process
 from agent.doctor.mapped import Mapped, ProcessReport
 from agent.doctor.process import examine_process
 from agent.errors import MachineError, TargetError
-from agent.spaces import AddressSpace, Region
+from agent.processes.spaces import AddressSpace, Region
 from symbolizer.binary import Binary
 from symbolizer.coverage import Coverage, RowSource, coverage
 from symbolizer.perfmap import PerfMap

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agent.pipeline import Pipeline
-from agent.spaces import AddressSpace, Region
+from agent.processes.spaces import AddressSpace, Region
+from agent.recording.pipeline import Pipeline
 from bpf import abi, causes
 from bpf.capture import Count, RawWindow
 from profiles.model import ON_CPU_TYPES, Frame, Kind, Labels, Location, Mapping, Metadata, Profile, ProfileBuilder

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from agent.errors import MachineError
-from agent.recorder import Recorder, value_types
-from agent.wanted import Wanted
+from agent.recording.recorder import Recorder, value_types
+from agent.recording.wanted import Wanted
 from bpf import programs
 from bpf.abi import Target, Want
 from bpf.programs import Sizes, sizes_for

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agent.rowkeeper import RowKeeper
-from agent.rows import FileRows, Made, Making
-from agent.spaces import AddressSpace, Region
+from agent.processes.rowkeeper import RowKeeper
+from agent.processes.rows import FileRows, Made, Making
+from agent.processes.spaces import AddressSpace, Region
 from bpf import abi
 from bpf.abi import RowsState
 from bpf.processes import ProcessMapping
@@ -174,7 +174,7 @@ def test_a_file_larger_than_the_budget_is_refused_and_nothing_else_suffers(bench
 
 
 def test_tables_of_files_that_nothing_maps_are_given_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.rowkeeper._MAX_FILES", 2)
+    monkeypatch.setattr("agent.processes.rowkeeper._MAX_FILES", 2)
     mapped, *gone = (FakeBinary() for _ in range(3))
     for binary in (mapped, *gone):
         bench.ask(binary)

@@ -7,8 +7,8 @@ they are made again, or read from the directory of rows, when a sample wants the
 
 from collections.abc import Iterable
 
-from agent.rows import FileRows, Making, RowBuilder
-from agent.spaces import AddressSpace, Region
+from agent.processes.rows import FileRows, Making, RowBuilder
+from agent.processes.spaces import AddressSpace, Region
 from bpf.abi import RowsState
 from bpf.processes import ProcessMapping
 from bpf.rows import RowTables

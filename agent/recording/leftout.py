@@ -1,6 +1,6 @@
 """Sentences on the waits of a recording: what was not kept, and the longest of them."""
 
-from agent.pipeline import LongestWait
+from agent.recording.pipeline import LongestWait
 from bpf.waits import WaitSettings, WaitTotals
 from profiles.model import Kind, Profile
 

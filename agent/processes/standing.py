@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
+from agent.processes.spaces import AddressSpace
 from agent.procfs.process import read_small, thread_name
-from agent.spaces import AddressSpace
 from bpf import abi, causes
 from bpf.waits import SLEEPERS, WaitState
 from symbolizer.binary import Binary

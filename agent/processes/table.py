@@ -2,8 +2,8 @@
 
 import os
 
-from agent.rowkeeper import RowKeeper
-from agent.spaces import AddressSpace, Region, SpaceReader
+from agent.processes.rowkeeper import RowKeeper
+from agent.processes.spaces import AddressSpace, Region, SpaceReader
 from bpf.abi import Event, EventKind
 from bpf.processes import GoThreads, ProcessMapping, ProcessTable
 from symbolizer.go.layout import GoRuntimeLayout

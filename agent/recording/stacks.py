@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import dropwhile
 from typing import Protocol
 
-from agent.spaces import AddressSpace
+from agent.processes.spaces import AddressSpace
 from bpf import abi, causes
 from bpf.abi import RawStack
 from profiles.model import Frame, Kind, Location, Mapping, ProfileBuilder

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.stacks import KERNEL_CODE, KernelNames, Known, SpaceLookup, Stacks
+from agent.recording.stacks import KERNEL_CODE, KernelNames, Known, SpaceLookup, Stacks
 from bpf import causes
 from bpf.capture import RawWindow
 from bpf.waits import WaitState, WaitTotals

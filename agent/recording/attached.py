@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Self
 
 from agent.errors import MachineError, TargetError
-from agent.processes import Processes
-from agent.rowkeeper import RowKeeper
-from agent.rows import RowBuilder
-from agent.spaces import SpaceReader
-from agent.standing import Stander, Standing
-from agent.wanted import Wanted
+from agent.processes.rowkeeper import RowKeeper
+from agent.processes.rows import RowBuilder
+from agent.processes.spaces import SpaceReader
+from agent.processes.standing import Stander, Standing
+from agent.processes.table import Processes
+from agent.recording.wanted import Wanted
 from bpf.attach import PROCESS_TRACEPOINTS, WAIT_TRACEPOINTS, WAKER_TRACEPOINTS, CpuTimers, Tracepoints
 from bpf.capture import Capture
 from bpf.definitions import DefinitionError

@@ -7,18 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from agent.attached import Attached, RawTracepointsError
 from agent.doctor.bcc import check_bcc
 from agent.doctor.machine import Machine
 from agent.doctor.result import Status
 from agent.errors import MachineError
-from agent.leftout import notes_of
-from agent.pipeline import Pipeline
+from agent.processes.rows import RowBuilder
+from agent.processes.spaces import SpaceReader
 from agent.procfs.process import command_name
-from agent.rows import RowBuilder
-from agent.spaces import SpaceReader
-from agent.stacks import KERNEL_CODE, USER_CODE
-from agent.wanted import Wanted
+from agent.recording.attached import Attached, RawTracepointsError
+from agent.recording.leftout import notes_of
+from agent.recording.pipeline import Pipeline
+from agent.recording.stacks import KERNEL_CODE, USER_CODE
+from agent.recording.wanted import Wanted
 from bpf import causes
 from bpf.attach import parse_cpu_list
 from bpf.programs import LoadError, Loading, sizes_for

@@ -1,0 +1,1 @@
+"""One recording, from what is wanted to the profile."""
