@@ -10,6 +10,8 @@ from profiles.offcpu import OffCpu, is_idle, off_cpu_totals
 _REMEDIES = {
     "counts_full": "Lower the rate (-F): there were more distinct stacks than the map holds.",
     "stack_ring_full": "Lower the rate (-F): new stacks came faster than they could be read.",
+    "waits_full": "Raise --min-block: there were more distinct waits than the map holds.",
+    "waiting_full": "Name processes (-p): there were more threads than the table holds.",
 }
 _UNASKED = (KERNEL_CODE, USER_CODE)
 """Markers of what -U and -K leave out."""

@@ -20,7 +20,7 @@ _STACK_MISSING = next(cause.id for cause in causes.losses() if cause.name == "st
 """What a counted stack is taken for whose record did not arrive."""
 _OURS = ("bpf_prog_", "bpf_trace_run", "__bpf_trace_", "__traceiter_")
 """Kernel functions on the leaf's side that are there only because we look."""
-_INTERRUPTS = ("asm_sysvec_", "asm_common_interrupt", "asm_exc_", "__irqentry_text_start")
+_INTERRUPTS = ("asm_sysvec_", "asm_common_interrupt", "asm_exc_nmi", "__irqentry_text_start")
 """Kernel functions that an interrupt enters by: what is outside of them was interrupted, and has woken nobody."""
 _OUR_OWN, _INTERRUPT = "ours", "interrupt"
 _MAX_CACHED = 200_000
