@@ -83,6 +83,7 @@ def test_waits_are_told_in_time_with_what_was_left_out() -> None:
         "  14 (13.2 %): the map of waits was full.",
         "Waits shorter than 1 ms: 120,000, 3.2 s in all, not kept.",
         "0.0 % of stacks incomplete, 0.0 % of frames without a name.",
+        "Raise --min-block: there were more distinct waits than the map holds.",
     ]
 
 
