@@ -14,9 +14,9 @@ _METHOD = """
   the CPU time of the pair, so that what else runs does not count; anywhere, by the time that goes by.
 - **BPF per switch, per wake-up**: run_time_ns by run_cnt of on_switch and on_wakeup, in a run of its own because
   statistics cost time too; reading the clock twice is in it. All switches of the machine are in it: mostly the pair's.
-- **Counted**: waits kept, in weights, those left out for being short and those that others stand for. Expected is what
+- **Counted**: waits kept, those left out for being short and those that others stand for. Expected is what
   the kernel counted of the pair (voluntary_ctxt_switches and nonvoluntary_ctxt_switches).
-- **Time off the CPU**: time gone by less CPU time of the pair against all that was kept, in weights.
+- **Time off the CPU**: time gone by less CPU time of the pair against all that was kept.
 """
 
 
