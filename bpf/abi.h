@@ -168,6 +168,7 @@ struct wait_sum {
 };
 /* Waits that were not walked, since there were too many: their time, for others of their class to stand for. */
 #define THINNED_STACK 255
+#define STARTED_STACK 254 /* in place of a stack: a thread that was made and has not run yet */
 #define THINNED_BITS 14 /* class 1 is below 2^14 ns, each further one is four times as long, up to class 10 */
 #define THINNED_CLASSES 10
 

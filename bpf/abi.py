@@ -36,6 +36,8 @@ EXACT = 1 << 63
 MAPPINGS_KNOWN = 1
 THINNED_STACK = 255
 """In place of the hash of a wait's stack: it was not walked."""
+STARTED_STACK = 254
+"""Likewise: the thread had just been made, and had not run yet."""
 THINNED_BITS, THINNED_CLASSES = 14, 10
 FIRST_STACK_HASH = 256
 """Smaller stack hashes in a count key are ids of losses: samples without a stack."""

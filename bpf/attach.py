@@ -11,7 +11,7 @@ PROCESS_TRACEPOINTS = {
     "on_exec": "sched_process_exec",
     "on_exit": "sched_process_exit",
 }
-WAIT_TRACEPOINTS = {"on_wakeup": "sched_wakeup", "on_switch": "sched_switch"}
+WAIT_TRACEPOINTS = {"on_wakeup": "sched_wakeup", "on_wakeup_new": "sched_wakeup_new", "on_switch": "sched_switch"}
 WAKER_TRACEPOINTS = {"on_waking": "sched_waking"}
 
 

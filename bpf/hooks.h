@@ -28,7 +28,18 @@ static inline u32 forked_process(struct hook *ctx) {
 #endif
 }
 
-/* sched_wakeup, sched_waking: the thread that is woken. */
+/* sched_wakeup_new, in the thread that made it: the process of the thread that is woken for the first time. */
+static inline u32 made_process(struct hook *ctx) {
+#ifdef PLAIN_TRACEPOINTS
+    return bpf_get_current_pid_tgid() >> 32; /* right for threads; a process tells better when it has run */
+#else
+    u32 tgid = 0;
+    read_kernel(&tgid, 4, (void *)(ctx->args[0] + TASK_TGID));
+    return tgid;
+#endif
+}
+
+/* sched_wakeup, sched_wakeup_new, sched_waking: the thread that is woken. */
 static inline u32 woken_thread(struct hook *ctx) {
 #ifdef PLAIN_TRACEPOINTS
     return RECORD(ctx, u32, WAKEUP_PID);

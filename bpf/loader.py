@@ -29,7 +29,7 @@ MAPS = (
     *("counts_a", "counts_b", "stacks", "events", "losses", "programs"),
 )
 OFF_CPU_SOURCE = "offcpu.bpf.c"
-OFF_CPU_PROGRAMS = ("on_switch", "off_walk", "off_count", "on_wakeup", "on_waking", "waker_count")
+OFF_CPU_PROGRAMS = ("on_switch", "off_walk", "off_count", "on_wakeup", "on_wakeup_new", "on_waking", "waker_count")
 OFF_CPU_CHAIN = ("off_walk", "off_count", "off_walk", "waker_count")
 OFF_CPU_MAPS = (
     "off_config",

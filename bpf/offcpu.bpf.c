@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0)
  * Where threads wait, how long, and whether for an event or for a CPU.
  *
- * Hooks   tracepoints sched_switch, sched_wakeup; sched_waking where wakers are wanted (hooks.h)
+ * Hooks   tracepoints sched_switch, sched_wakeup, sched_wakeup_new; sched_waking where wakers are wanted (hooks.h)
  * Maps    off_config, off_totals, waiting, reported, waits_a/b, off_programs (below, sizes in maps.h's
  *         way), and those of maps.h
  *           off_config     array -> struct off_config          1          small
@@ -284,6 +284,29 @@ int on_wakeup(struct hook *ctx) {
     /* Of waits that are not walked others tell how much of them was waiting for a CPU. */
     if (wait && wait->since && !wait->woken && wait->stack != THINNED_STACK)
         wait->woken = bpf_ktime_get_ns();
+    return 0;
+}
+
+/* A thread that has just been made waits for a CPU until it first runs; it has no stack yet. */
+int on_wakeup_new(struct hook *ctx) {
+    int zero = 0;
+    struct config *wanted = config.lookup(&zero);
+    struct off_config *off = off_config.lookup(&zero);
+    u32 maker = bpf_get_current_pid_tgid() >> 32;
+    if (!wanted || !off || !(off->states >> WAIT_PREEMPTED & 1) || !maker || !is_target(wanted, maker))
+        return 0;
+    struct wait *wait = made_wait_of(woken_thread(ctx));
+    if (!wait) {
+        lost(LOSS_waiting_full, 1);
+        return 0;
+    }
+    wait->woken = 0;
+    wait->waker = 0;
+    wait->stack = STARTED_STACK;
+    wait->tgid = made_process(ctx);
+    wait->state = WAIT_PREEMPTED;
+    wait->one_in = 1;
+    wait->since = bpf_ktime_get_ns();
     return 0;
 }
 

@@ -96,6 +96,7 @@ class Stacks:
         self._elsewhere = elsewhere
         self._stops = [marker(cause.sentence) for cause in causes.stops()]
         self._losses = {cause.id: marker(cause.sentence) for cause in causes.losses()}
+        self._losses[abi.STARTED_STACK] = marker("started, and not on a CPU yet")
         self._losses[abi.THINNED_STACK] = marker("waits that came too fast to walk any like them")
 
     def settle(self) -> None:

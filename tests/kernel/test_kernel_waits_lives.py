@@ -2,16 +2,18 @@
 
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 import agent.recording.attached
 from agent.errors import MachineError
 from agent.recording.recorder import Recorder, Wanted
+from bpf import abi
 from bpf.programs import Sizes
 from bpf.waits import WaitSettings, WaitState
 from tests.kernel.conftest import CBuild
-from tests.kernel.recording import PATIENCE, running
+from tests.kernel.recording import PATIENCE, record, running
 from tests.kernel.waiting import Truth, Waiting, after, record_waits, waiters
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -162,3 +164,32 @@ def test_threads_that_are_busy_when_a_recording_begins_have_not_waited_since(c_p
         recorded = record_waits(of_process(truth, WaitSettings(min_ns=100_000_000)), lambda: None, after(1.0))
     assert recorded.left_out.short_waits >= 1000
     assert not recorded.waits.of(within="wait_asleep").count
+
+
+def test_a_thread_that_has_just_been_made_waits_for_a_cpu_until_it_runs(tmp_path: Path) -> None:
+    script = tmp_path / "makes_threads.py"
+    script.write_text(
+        "import sys, threading, time\n"
+        "sys.stdin.readline()\n"
+        "for _ in range(200):\n"
+        "    thread = threading.Thread(target=time.sleep, args=(0.001,))\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+        "print('done', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with running(["/usr/bin/python3", script], **pipes) as process:
+        time.sleep(0.3)  # until it waits for its line
+
+        def begin() -> None:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+
+        wanted = Wanted(pids=(process.pid,), on_cpu=False, waits=EVERY)
+        recording = record(wanted, 1.0, [(0.1, begin)], before_stop=process.stdout.readline)
+    started = [wait for window in recording.windows for wait in window.waits if wait.stack == abi.STARTED_STACK]
+    assert 195 <= sum(wait.waits for wait in started) <= 200
+    assert {wait.state for wait in started} == {WaitState.PREEMPTED}
+    assert not sum(wait.blocked_ns for wait in started)
+    assert 0 < sum(wait.runnable_ns for wait in started) < 10 * 10**9

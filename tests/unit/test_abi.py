@@ -59,6 +59,7 @@ NUMBERS = {
     **{f"WAIT_{state.name}": int(state) for state in WaitState},
     "WAIT_STATES": len(WaitState),
     "THINNED_STACK": abi.THINNED_STACK,
+    "STARTED_STACK": abi.STARTED_STACK,
     "THINNED_BITS": abi.THINNED_BITS,
     "THINNED_CLASSES": abi.THINNED_CLASSES,
     "PLT_ENTRY": RuleKind.PLT,
