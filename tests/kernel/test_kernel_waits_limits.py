@@ -212,7 +212,8 @@ def test_long_waits_among_many_short_ones_are_kept_as_they_are(c_program: CBuild
         # Of one the sleeps, of the other the reads that wait for them. Where none was walked, a marker has them.
         own = recorded.waits.of(account.tid).waits
         mine = sum(one.off_ns for one in own if "cause_pair" in one.user or one.wait.stack == abi.THINNED_STACK)
-        assert 0.95 * sleeps * 30 * MS <= mine <= 1.02 * account.off_cpu
+        # What is under the marker may be of before and after its account too, but never more than there was time.
+        assert 0.95 * sleeps * 30 * MS <= mine <= recorded.wall_ns
 
 
 @pytest.mark.parametrize(
