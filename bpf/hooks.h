@@ -11,6 +11,12 @@ struct hook {
 #define hook bpf_raw_tracepoint_args
 #endif
 
+static inline u32 tgid_of(u64 task) {
+    u32 tgid = 0;
+    read_kernel(&tgid, 4, (void *)(task + TASK_TGID));
+    return tgid;
+}
+
 static inline u32 tid_of(u64 task) {
     u32 tid = 0;
     read_kernel(&tid, 4, (void *)(task + TASK_PID));
@@ -22,8 +28,7 @@ static inline u32 forked_process(struct hook *ctx) {
 #ifdef PLAIN_TRACEPOINTS
     return RECORD(ctx, u32, FORK_CHILD_PID); /* a thread looks no different, and is never asked for as a process */
 #else
-    u32 tgid = 0;
-    read_kernel(&tgid, 4, (void *)(ctx->args[1] + TASK_TGID));
+    u32 tgid = tgid_of(ctx->args[1]);
     return tid_of(ctx->args[1]) == tgid ? tgid : 0;
 #endif
 }
@@ -33,9 +38,7 @@ static inline u32 made_process(struct hook *ctx) {
 #ifdef PLAIN_TRACEPOINTS
     return bpf_get_current_pid_tgid() >> 32; /* right for threads; a process tells better when it has run */
 #else
-    u32 tgid = 0;
-    read_kernel(&tgid, 4, (void *)(ctx->args[0] + TASK_TGID));
-    return tgid;
+    return tgid_of(ctx->args[0]);
 #endif
 }
 

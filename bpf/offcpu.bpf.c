@@ -250,7 +250,20 @@ int off_walk(struct hook *ctx) {
     return 0;
 }
 
-/* The stack of a wait that has begun is sent where its sum is new in this window. */
+/* Sends the stack of a sample where it is new in this window, which an empty sum under `key` remembers. Its hash, or
+ * the loss that took it. */
+static inline u64 sent_stack(struct config *wanted, struct sample *sample, struct wait_key *key) {
+    if (sum_of(wanted->active, key))
+        return sample->head.hash;
+    if (send_stack(sample)) {
+        lost(LOSS_stack_ring_full, 1);
+        return LOSS_stack_ring_full;
+    }
+    made_sum_of(wanted->active, key);
+    return sample->head.hash;
+}
+
+/* After the walk of a wait that has begun. */
 int off_count(struct hook *ctx) {
     int zero = 0;
     struct sample *sample = (void *)scratch.lookup(&zero);
@@ -267,15 +280,7 @@ int off_count(struct hook *ctx) {
     key.tgid = sample->head.tgid;
     key.tid = wanted->flags & PER_THREAD ? tid : 0;
     key.state = wait->state;
-    if (!sum_of(wanted->active, &key)) {
-        if (send_stack(sample)) {
-            lost(LOSS_stack_ring_full, 1);
-            key.stack = LOSS_stack_ring_full;
-        } else {
-            made_sum_of(wanted->active, &key);
-        }
-    }
-    wait->stack = key.stack;
+    wait->stack = sent_stack(wanted, sample, &key);
     return 0;
 }
 
@@ -331,7 +336,7 @@ int on_waking(struct hook *ctx) {
     return 0;
 }
 
-/* The waker's stack is sent where it is new in this window, which an empty sum remembers. */
+/* After the walk of a waker. */
 int waker_count(struct hook *ctx) {
     int zero = 0;
     struct sample *sample = (void *)scratch.lookup(&zero);
@@ -342,17 +347,10 @@ int waker_count(struct hook *ctx) {
     struct wait_key key = {};
     key.waker = sample->head.hash;
     key.tgid = sample->head.tgid;
-    if (!sum_of(wanted->active, &key)) {
-        if (send_stack(sample)) {
-            lost(LOSS_stack_ring_full, 1);
-            key.waker = LOSS_stack_ring_full;
-        } else {
-            made_sum_of(wanted->active, &key);
-        }
-    }
+    u64 stack = sent_stack(wanted, sample, &key);
     u32 tid = sample->woken;
     struct wait *wait = waiting.lookup(&tid);
     if (wait && wait->since)
-        wait->waker = key.waker;
+        wait->waker = stack;
     return 0;
 }

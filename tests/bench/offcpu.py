@@ -45,7 +45,7 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """One run with statistics on. Times in ns; `kept_ns` is weighted, `off_ns` is what the pair was off the CPU."""
+    """One run with statistics on. Times in ns; `kept_ns` was kept, `off_ns` is what the pair was off the CPU."""
 
     switches_per_second: float
     switch_ns: float

@@ -59,8 +59,8 @@ class Bench:
             per_thread=per_thread,
         )
 
-    def open(self, tid: int, since: int, *, woken: int = 0, state: int = 1, stack: int = 999, weight: int = 1) -> None:
-        self.maps["waiting"].elements[tid] = abi.WAIT.pack(since, woken, stack, 0, 0, 0, 0, 40, state, weight, 0)
+    def open(self, tid: int, since: int, *, woken: int = 0, state: int = 1, stack: int = 999, one_in: int = 1) -> None:
+        self.maps["waiting"].elements[tid] = abi.WAIT.pack(since, woken, stack, 0, 0, 0, 0, 40, state, one_in, 0)
 
     def take(self, boundary: int) -> list[Wait]:
         return list(self.waits.take(0, boundary)[0])
@@ -132,8 +132,8 @@ def test_a_woken_or_preempted_thread_is_ready_to_run() -> None:
 
 def test_a_wait_that_stands_for_others_has_its_class() -> None:
     bench = Bench(WaitSettings())
-    bench.open(41, BEGAN, weight=8)
-    bench.open(42, BEGAN, stack=abi.THINNED_STACK, weight=8)
+    bench.open(41, BEGAN, one_in=8)
+    bench.open(42, BEGAN, stack=abi.THINNED_STACK, one_in=8)
     told = {wait.stack: (wait.waits, wait.blocked_ns, wait.thinned) for wait in bench.take(BEGAN + 10 * MS)}
     assert told == {999: (1, 10 * MS, 6), abi.THINNED_STACK: (1, 10 * MS, 6)}
 
