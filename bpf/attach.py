@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from bpf import syscalls
-from bpf.definitions import event_file
+from bpf.tracefs import event_file
 
 PROCESS_TRACEPOINTS = {
     "on_fork": "sched_process_fork",

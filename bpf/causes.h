@@ -29,4 +29,5 @@
     STOP(7, new_process, "the process had just appeared: its mappings were not known yet")                             \
     STOP(8, no_goroutine, "the goroutine that ran on this thread could not be read")                                   \
     STOP(9, no_registers, "the user registers could not be read")                                                      \
-    STOP(10, no_frame_info, "code without call frame information: callers may be missing")
+    STOP(10, no_frame_info, "code without call frame information: callers may be missing")                             \
+    STOP(11, no_kernel_reads, "walked by frame pointers: this kernel does not let its memory be read")

@@ -1,15 +1,19 @@
 """What the programs are compiled with that only the running kernel knows: offsets in its structures and records.
 
+A kernel without BTF, or one whose lockdown forbids BPF programs to read its memory, tells nothing of the kind: the
+programs are then compiled BLIND, which costs exactness where a sample meets a thread in the kernel.
+
 Runs in the loader process too: standard library only.
 """
 
 import re
-from pathlib import Path
+from dataclasses import dataclass
 
+from bpf import syscalls
 from bpf.btf import Btf, BtfError
+from bpf.tracefs import TracefsError, event_file
 
 KERNEL_STACK_SIZE = 16384
-TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 _FIELDS = {
     "TASK_PID": ("task_struct", "pid"),
     "TASK_TGID": ("task_struct", "tgid"),
@@ -30,22 +34,44 @@ _FORMAT = re.compile(r"field:[^;]*?(\w+)(?:\[\w*\])?;\s*offset:(\d+);")
 
 
 class DefinitionError(Exception):
-    """The kernel does not say where it keeps something; the text is one sentence."""
+    """The kernel does not say what is needed; the text is one sentence."""
 
 
-def of_this_kernel(*, plain: bool) -> dict[str, int]:
-    """Names and values. `plain`: tracepoints are plain ones. Raises DefinitionError."""
-    try:
-        btf = Btf()
-        values = {name: btf.offset(*field) for name, field in _FIELDS.items()}
-        values |= {} if plain else _state_of_waits(btf)
-        values |= {"HAVE_TASK_PT_REGS": 1} if btf.has_function("bpf_task_pt_regs") else {}
-    except BtfError as error:
-        raise DefinitionError(f"{error}.") from error
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """What to compile with: `values` by name; whether tracepoints are plain ones; why the programs are blind, or ""."""
+
+    values: dict[str, int]
+    plain: bool
+    blind: str
+
+
+def of_this_kernel(*, plain: bool, off_cpu: bool) -> Definitions:
+    """What this kernel tells. `plain`: tracepoints have to be plain ones. Raises DefinitionError."""
+    values = {"KERNEL_STACK_SIZE": KERNEL_STACK_SIZE}
+    blind = "" if syscalls.may_read_kernel() else "its lockdown forbids BPF programs to read kernel memory"
+    if not blind:
+        try:
+            values |= _by_btf(plain=plain)
+        except BtfError as error:
+            blind = str(error)
+    if blind:
+        values |= {"BLIND": 1}
+        plain = plain or _records_are_told()  # what a raw tracepoint hands over are pointers
+        if off_cpu and not plain:
+            raise DefinitionError(f"Waits cannot be followed on this kernel: {blind}, and tracefs cannot be read.")
     if plain:
         values |= {"PLAIN_TRACEPOINTS": 1}
         values |= {name: record_offset(event, field) for name, (event, field) in _RECORDS.items()}
-    return {**values, "KERNEL_STACK_SIZE": KERNEL_STACK_SIZE}
+    return Definitions(values, plain, blind)
+
+
+def _by_btf(*, plain: bool) -> dict[str, int]:
+    """Offsets of fields, and what helpers there are. Raises BtfError."""
+    btf = Btf()
+    values = {name: btf.offset(*field) for name, field in _FIELDS.items()}
+    values |= {} if plain else _state_of_waits(btf)
+    return values | ({"HAVE_TASK_PT_REGS": 1} if btf.has_function("bpf_task_pt_regs") else {})
 
 
 def _state_of_waits(btf: Btf) -> dict[str, int]:
@@ -61,18 +87,23 @@ def _state_of_waits(btf: Btf) -> dict[str, int]:
         return {"TASK_STATE": btf.offset("task_struct", "state")}
 
 
-def event_file(event: str, name: str) -> Path:
-    """A file of a scheduler event in tracefs. Raises DefinitionError where that is not mounted."""
-    for root in TRACEFS:
-        path = root / "events/sched" / event / name
-        if path.exists():
-            return path
-    raise DefinitionError(f"tracefs has no event {event}: mount -t tracefs tracefs {TRACEFS[0]}.")
+def _records_are_told() -> bool:
+    try:
+        record_offset("sched_switch", "next_pid")
+    except DefinitionError:
+        return False
+    return True
 
 
 def record_offset(event: str, field: str) -> int:
     """The offset of a field in the record of a plain tracepoint, by its format file. Raises DefinitionError."""
-    for name, offset in _FORMAT.findall(event_file(event, "format").read_text(encoding="ascii")):
+    try:
+        text = event_file(event, "format").read_text(encoding="ascii")
+    except TracefsError as error:
+        raise DefinitionError(str(error)) from error
+    except OSError as error:
+        raise DefinitionError(f"tracefs does not show the event {event}: {error.strerror}.") from error
+    for name, offset in _FORMAT.findall(text):
         if name == field:
             return int(offset)
     raise DefinitionError(f"the event {event} of this kernel has no field {field}.")

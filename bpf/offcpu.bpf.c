@@ -208,7 +208,7 @@ static inline int leave(struct hook *ctx, struct config *wanted, struct off_conf
         return -1;
     begin_sample(sample, wanted);
     sample->kernel_mode = 1;
-    return next_program(sample, wanted, saved_registers(sample));
+    return next_from_kernel(ctx, sample, wanted);
 }
 
 int on_switch(struct hook *ctx) {
@@ -330,8 +330,8 @@ int on_waking(struct hook *ctx) {
     sample->kernel_mode = 1;
     sample->role = ROLE_WAKER;
     sample->woken = tid;
-    int has_user = sample->head.tgid && saved_registers(sample);
-    off_programs.call(ctx, next_program(sample, wanted, has_user) + ROLE_WAKER);
+    int program = sample->head.tgid ? next_from_kernel(ctx, sample, wanted) : PROGRAM_COUNT;
+    off_programs.call(ctx, program + ROLE_WAKER);
     lost(LOSS_tail_call_failed, 1);
     return 0;
 }

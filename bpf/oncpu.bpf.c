@@ -55,13 +55,15 @@ int on_tick(struct bpf_perf_event_data *ctx) {
     if (!sample)
         return 0;
     begin_sample(sample, wanted);
-    int has_user = 1;
     sample->kernel_mode = (ctx->regs.cs & 3) != 3;
-    if (sample->kernel_mode)
-        has_user = saved_registers(sample);
-    else
+    int program;
+    if (sample->kernel_mode) {
+        program = next_from_kernel(ctx, sample, wanted);
+    } else {
         take_registers(&sample->registers, &ctx->regs);
-    programs.call(ctx, next_program(sample, wanted, has_user));
+        program = next_program(sample, wanted, 1);
+    }
+    programs.call(ctx, program);
     lost(LOSS_tail_call_failed, 1);
     return 0;
 }

@@ -50,13 +50,18 @@ int on_exec(struct hook *ctx) {
 
 int on_exit(struct hook *ctx) {
     (void)ctx;
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+#ifdef BLIND
+    /* as good as can be told: the first thread is mostly the last */
+    u32 live = (u32)bpf_get_current_pid_tgid() != tgid;
+#else
     u64 signal = 0;
     u32 live = 1;
     read_kernel(&signal, 8, (void *)(bpf_get_current_task() + TASK_SIGNAL));
     read_kernel(&live, 4, (void *)(signal + SIGNAL_LIVE));
+#endif
     if (live) /* other threads go on */
         return 0;
-    u32 tgid = bpf_get_current_pid_tgid() >> 32;
     forget(tgid);
     targets.delete(&tgid);
     return 0;

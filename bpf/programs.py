@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bpf.maps import Map
@@ -62,6 +62,12 @@ class Programs:
 
     programs: dict[str, int]
     maps: dict[str, Map]
+    plain: bool
+    """Whether tracepoint programs are for plain ones."""
+    blind: str
+    """Why the programs may not look into the kernel; empty where they may."""
+    verified: dict[str, int] = field(default_factory=dict)
+    """By program, how many instructions the verifier went through: where that was asked for."""
 
     def memory(self) -> int:
         """Bytes of kernel memory all maps use."""
@@ -77,9 +83,18 @@ class Loading:
     """A loader process at work: started at once, waited for by `finish()`."""
 
     def __init__(
-        self, sizes: Sizes, cpus: int, python: str | None = None, *, off_cpu: bool = False, plain: bool = False
+        self,
+        sizes: Sizes,
+        cpus: int,
+        python: str | None = None,
+        *,
+        off_cpu: bool = False,
+        plain: bool = False,
+        statistics: bool = False,
     ) -> None:
         """Start the loader; `off_cpu` loads those programs too, `plain` makes all for plain tracepoints.
+
+        With `statistics` the programs come with how much of them was verified.
 
         Raises LoadError when there is no Python to run it.
         """
@@ -101,7 +116,7 @@ class Loading:
                 raise LoadError(f"{python} cannot be started: {error.strerror}.", "") from error
         assert self._process.stdin is not None
         with suppress(BrokenPipeError), self._process.stdin as request:  # if it has died, finish() says so
-            wanted = {"sizes": sizes.definitions(cpus), "off_cpu": off_cpu, "plain": plain}
+            wanted = {"sizes": sizes.definitions(cpus), "off_cpu": off_cpu, "plain": plain, "statistics": statistics}
             request.write(json.dumps(wanted).encode())
         self._process.stdin = None
 
@@ -124,7 +139,8 @@ class Loading:
             os.set_inheritable(descriptor, False)
         named = dict(zip(answer["names"], descriptors, strict=True))
         programs = {name: fd for name, fd in named.items() if not _is_map(fd)}
-        return Programs(programs, {name: Map(fd) for name, fd in named.items() if name not in programs})
+        maps = {name: Map(fd) for name, fd in named.items() if name not in programs}
+        return Programs(programs, maps, answer["plain"], answer["blind"], answer.get("verified", {}))
 
     def cancel(self) -> None:
         """End the loader."""

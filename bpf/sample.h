@@ -31,6 +31,7 @@ static inline void take_registers(struct registers *to, struct registers *from) 
     to->sp = from->sp;
 }
 
+#ifndef BLIND
 /* The user registers of the current task as it entered the kernel; 0 when it has none (a kernel thread, or one that
  * is exiting). */
 static inline int saved_registers(struct sample *sample) {
@@ -50,6 +51,7 @@ static inline int saved_registers(struct sample *sample) {
     sample->head.stop = STOP_no_registers;
     return 0;
 }
+#endif
 
 static inline int is_exiting(void) {
     u32 flags = 0;
@@ -112,6 +114,43 @@ static inline int next_program(struct sample *sample, struct config *wanted, int
     sample->head.space = space;
     sample->head.hash ^= space << 20; /* the same frames of another program in this process are another stack */
     return PROGRAM_WALK;
+}
+
+#ifdef BLIND
+/* The user stack of a thread that is in the kernel, as the kernel itself walks it: by frame pointers. */
+static inline void take_kernels_walk(void *ctx, struct sample *sample) {
+    s64 bytes = bpf_get_stack(ctx, sample->frames, MAX_FRAMES * 8, BPF_F_USER_STACK);
+    u32 frames = bytes > 0 ? (u64)bytes >> 3 : 0;
+    if (!frames) /* a kernel thread, or one that is exiting */
+        return;
+    u64 space = address_space(sample->head.tgid);
+    u64 hash = sample->head.hash ^ space << 20;
+#pragma clang loop unroll(disable)
+    for (u32 i = 0; i < MAX_FRAMES; i++) {
+        OPAQUE(i);
+        if (i >= frames)
+            break;
+        hash = (hash ^ sample->frames[i & 0xff]) * 0x9E3779B97F4A7C15UL;
+        hash ^= hash >> 29;
+    }
+    sample->frames[0] |= EXACT;
+    sample->head.hash = hash;
+    sample->head.space = space;
+    sample->head.user = frames;
+    sample->head.stop = STOP_no_kernel_reads;
+}
+#endif
+
+/* The program that goes on with a sample of a thread that is in the kernel. */
+static inline int next_from_kernel(void *ctx, struct sample *sample, struct config *wanted) {
+#ifdef BLIND
+    if (wanted->flags & WANT_USER)
+        take_kernels_walk(ctx, sample);
+    return PROGRAM_COUNT;
+#else
+    (void)ctx;
+    return next_program(sample, wanted, saved_registers(sample));
+#endif
 }
 
 /* An address in no mapping may mean that the mappings are old: ask to read them again, once a second. */

@@ -27,6 +27,14 @@ class Targets:
         """Whether the kernel side would find what it is told of a thread."""
         return bool(self._bytes[tid & 0xFFFF] & _WAITING)
 
+    def add_later(self, pid: int) -> None:
+        """Make a process a target while the programs run; `expect_any()` came first. Raises OSError."""
+        self._targets.update(pid, b"\1")
+
+    def expect_any(self) -> None:
+        """Any process may become a target later: the short cut past the others is given up."""
+        self._bytes = bytearray(byte | _TARGET for byte in self._bytes)
+
     def publish(self) -> None:
         """Tell of all that was added; only once, since the kernel side adds to it. Raises OSError."""
         self._maybe.update(0, bytes(self._bytes))

@@ -54,7 +54,7 @@ class Record:
         target.add_argument(
             "-p", "--pid", metavar="PID,..", type=arguments.pids, help="processes and their later children"
         )
-        target.add_argument("--cgroup", metavar="PATH", type=Path, help="a cgroup (v2) and those below it")
+        target.add_argument("--cgroup", metavar="PATH", type=Path, help="a cgroup and those below it")
         target.add_argument("--demo", action="store_true", help="build and profile a small Go service for 10 s")
         parser.add_argument(
             *("-F", "--frequency"),

@@ -11,6 +11,7 @@ from agent.doctor.bcc import check_bcc
 from agent.doctor.machine import Machine
 from agent.doctor.result import Result, Status, fail, ok, warn
 from agent.errors import MachineError
+from bpf.tracefs import mounted
 
 _INITIAL_PID_NAMESPACE = 4026531836  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 _BTF_MAGIC = b"\x9f\xeb"  # BTF_MAGIC 0xEB9F, include/uapi/linux/btf.h, on little-endian machines
@@ -100,20 +101,38 @@ def check_btf(machine: Machine) -> Result:
     """The kernel's own types: where the offsets of its structures come from."""
     name = "BTF"
     path = "sys/kernel/btf/vmlinux"
+    poorer = "stacks of threads that are in the kernel will go by frame pointers"
     try:
         with (machine.root / path).open("rb") as file:
             magic = file.read(2)
     except FileNotFoundError:
-        return fail(
+        return warn(
             name,
-            "/sys/kernel/btf/vmlinux is missing.",
+            f"/sys/kernel/btf/vmlinux is missing: {poorer}.",
             "Mount /sys if it is not mounted, or use a kernel built with CONFIG_DEBUG_INFO_BTF.",
         )
     except OSError as error:
-        return fail(name, f"/sys/kernel/btf/vmlinux could not be read: {error.strerror}.", "Run as root.")
+        return warn(name, f"/sys/kernel/btf/vmlinux could not be read ({error.strerror}): {poorer}.", "Run as root.")
     if magic != _BTF_MAGIC:
-        return fail(name, "/sys/kernel/btf/vmlinux is no BTF of this byte order.", "Mount the machine's own /sys.")
+        return warn(
+            name, f"/sys/kernel/btf/vmlinux is no BTF of this byte order: {poorer}.", "Mount the machine's own /sys."
+        )
     return ok(name, "the kernel describes its types")
+
+
+def check_lockdown(machine: Machine) -> Result:
+    """Lockdown (kernel_lockdown(7)): in confidentiality mode BPF programs may not read the kernel's memory."""
+    name = "lockdown"
+    modes = machine.text("sys/kernel/security/lockdown") or ""
+    mode = next((word.strip("[]") for word in modes.split() if word.startswith("[")), "")
+    if mode != "confidentiality":
+        return ok(name, mode or "not told (securityfs is not mounted, or the kernel has no lockdown)")
+    return warn(
+        name,
+        "It is in confidentiality mode: no waits, children of targets are not followed, and stacks of threads that are"
+        " in the kernel will go by frame pointers.",
+        "Boot with lockdown=integrity, or without lockdown.",
+    )
 
 
 def check_pid_namespace(machine: Machine) -> Result:
@@ -142,14 +161,16 @@ def check_python(machine: Machine) -> Result:
 
 
 def check_tracefs(machine: Machine) -> Result:
-    """Wanted by tracepoints and kprobes only; profiling by the CPU clock does without."""
+    """Wanted where there are no raw tracepoints, or no BTF: then plain ones tell, whose records it describes."""
     name = "tracefs"
-    if any(machine.has(f"{path}/events") for path in ("sys/kernel/tracing", "sys/kernel/debug/tracing")):
-        return ok(name, "mounted")
+    places = [str(place).lstrip("/") for place in mounted(machine.root / "proc/self/mountinfo")]
+    where = next((place for place in places if machine.has(f"{place}/events")), None)
+    if where is not None:
+        return ok(name, f"mounted at /{where}")
     return warn(
         name,
-        "It is not mounted (or not readable); CPU profiles do not need it.",
-        "Mount it for tracepoints: mount -t tracefs tracefs /sys/kernel/tracing.",
+        "It is not mounted (or not readable); only kernels without raw tracepoints or BTF need it.",
+        "Mount it: mount -t tracefs tracefs /sys/kernel/tracing.",
     )
 
 
@@ -238,11 +259,12 @@ PREFLIGHT: tuple[Check, ...] = (
     check_bpf,
     check_kernel,
     check_perf_event,
-    check_btf,
     check_pid_namespace,
 )
 CHECKS: tuple[Check, ...] = (
     *PREFLIGHT,
+    check_btf,
+    check_lockdown,
     check_bcc,
     check_python,
     check_tracefs,

@@ -1,10 +1,8 @@
 """Everything that is open in the kernel while a recording runs."""
 
-import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from agent.errors import MachineError, TargetError
@@ -13,14 +11,14 @@ from agent.processes.rows import RowBuilder
 from agent.processes.spaces import SpaceReader
 from agent.processes.standing import Stander, Standing
 from agent.processes.table import Processes
+from agent.recording.aim import Aim
 from agent.recording.wanted import Wanted
 from bpf.attach import PROCESS_TRACEPOINTS, WAIT_TRACEPOINTS, WAKER_TRACEPOINTS, CpuTimers, Tracepoints
 from bpf.capture import Capture
-from bpf.definitions import DefinitionError
 from bpf.processes import ProcessTable
 from bpf.programs import Programs
 from bpf.rows import RowTables
-from bpf.targets import Targets
+from bpf.tracefs import TracefsError
 from symbolizer.kernel import KernelSymbols
 
 _ROWS_PATIENCE = 5.0
@@ -42,9 +40,7 @@ class Attached:
     tracepoints: Tracepoints
     timers: CpuTimers | None
     waits: Tracepoints | None
-    targets: Targets
-    plain: bool
-    """Whether tracepoints are plain ones."""
+    aim: Aim
 
     @classmethod
     def open(
@@ -54,8 +50,6 @@ class Attached:
         reader: SpaceReader,
         builder: RowBuilder,
         cpus: int,
-        *,
-        plain: bool = False,
     ) -> Self:
         """Prepare all, with the tables of the target processes in place; sampling begins with `enable()`.
 
@@ -63,16 +57,19 @@ class Attached:
         are none; then the programs are closed.
         """
         try:
-            targets = _aim_at_processes(wanted, programs)
-            tracepoints = Tracepoints(programs.programs, PROCESS_TRACEPOINTS, plain=plain)
-        except (OSError, DefinitionError) as error:
+            aim = Aim(wanted, programs)
+            tracepoints = Tracepoints(programs.programs, PROCESS_TRACEPOINTS, plain=programs.plain)
+        except (OSError, TracefsError) as error:
             programs.close()
-            raise (_cannot_attach(error) if plain else RawTracepointsError()) from error
+            raise (_cannot_attach(error) if programs.plain else RawTracepointsError()) from error
+        except TargetError:
+            programs.close()
+            raise
         try:
-            capture = Capture(programs, wanted.target, wanted.flags, wanted.hertz, cpus, wanted.waits)
+            capture = Capture(programs, aim.mode, wanted.flags, wanted.hertz, cpus, wanted.waits)
             rows = RowKeeper(builder, RowTables(programs.maps))
             processes = Processes(reader, ProcessTable(programs.maps), rows)
-            _aim(wanted, programs, processes)
+            _read(wanted, processes)
             rows.place(timeout=_ROWS_PATIENCE)
             timers = None
             if wanted.on_cpu:
@@ -86,7 +83,7 @@ class Attached:
             tracepoints.close()
             programs.close()
             raise _cannot_attach(error) from error
-        return cls(programs, capture, processes, rows, tracepoints, timers, None, targets, plain)
+        return cls(programs, capture, processes, rows, tracepoints, timers, None, aim)
 
     def enable(self, wanted: Wanted, kernel: KernelSymbols) -> None:
         """Begin. Raises MachineError."""
@@ -95,8 +92,8 @@ class Attached:
             assumed = self._assume(standing, wanted)
             hooks = WAIT_TRACEPOINTS | (WAKER_TRACEPOINTS if wanted.waits.wakers else {})
             try:
-                self.waits = Tracepoints(self.programs.programs, hooks, plain=self.plain)
-            except (OSError, DefinitionError) as error:
+                self.waits = Tracepoints(self.programs.programs, hooks, plain=self.programs.plain)
+            except (OSError, TracefsError) as error:
                 raise _cannot_attach(error) from error
             for one, since in assumed:
                 if not standing.still_waits(one):  # its arrival may have been before there was anybody to see it
@@ -115,7 +112,7 @@ class Attached:
         found = []
         for one in looked_at:  # looking took a while
             since = time.monotonic_ns()
-            if self.targets.expects(one.tid) and standing.still_waits(one):
+            if self.aim.targets.expects(one.tid) and standing.still_waits(one):
                 with suppress(OSError):  # the table of waiting threads is full: then it is seen when it comes back
                     self.capture.assume(one.tid, one.tgid, one.state, one.record, since)
                     found.append((one, since))
@@ -139,7 +136,7 @@ class Attached:
         self.programs.close()
 
 
-def _cannot_attach(error: OSError | DefinitionError) -> MachineError:
+def _cannot_attach(error: OSError | TracefsError) -> MachineError:
     cause = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
     return MachineError(
         f"The BPF programs could not be attached: {cause}.",
@@ -147,40 +144,8 @@ def _cannot_attach(error: OSError | DefinitionError) -> MachineError:
     )
 
 
-def _aim_at_processes(wanted: Wanted, programs: Programs) -> Targets:
-    """Fill the filter of processes. Raises OSError."""
-    targets = Targets(programs.maps)
-    for pid in wanted.pids:
-        try:
-            threads = [int(path.name) for path in (wanted.proc_root / str(pid) / "task").iterdir()]
-        except OSError:
-            threads = []  # it has gone, which is told later
-        targets.add(pid, threads)
-    targets.publish()
-    return targets
-
-
-def _aim(wanted: Wanted, programs: Programs, processes: Processes) -> None:
-    """Read the processes that are named, and fill the filter of cgroups. Raises TargetError and OSError."""
+def _read(wanted: Wanted, processes: Processes) -> None:
+    """Read the processes that are named. Raises TargetError and OSError."""
     for pid in wanted.pids:
         if not processes.add(pid, time.monotonic_ns()).regions and not (wanted.proc_root / str(pid)).exists():
             raise TargetError(f"There is no process {pid}.", "Give the id of a running process.")
-    if wanted.cgroup is not None:
-        _aim_at_cgroup(wanted.cgroup, programs)
-
-
-def _aim_at_cgroup(cgroup: Path, programs: Programs) -> None:
-    try:
-        directory = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise TargetError(
-            f"The cgroup {cgroup} cannot be opened: {error.strerror}.", "Give a directory of the cgroup v2 hierarchy."
-        ) from error
-    try:
-        programs.maps["cgroups"].update(0, directory.to_bytes(4, "little"))
-    except OSError as error:
-        raise TargetError(
-            f"{cgroup} is not a cgroup of the v2 hierarchy.", "Give a directory below its mount point."
-        ) from error
-    finally:
-        os.close(directory)

@@ -1,4 +1,4 @@
-"""Sentences on the waits of a recording: what was not kept, and the longest of them."""
+"""Sentences on what a recording did not keep or could not see, and on the longest of its waits."""
 
 from agent.recording.pipeline import LongestWait
 from bpf.waits import WaitSettings, WaitTotals
@@ -23,6 +23,14 @@ def notes_of(settings: WaitSettings, left_out: WaitTotals, longest: LongestWait,
             "others like them, chosen at random, stand for them"
         )
     return tuple(notes)
+
+
+def notes_on_kernel(blind: str) -> tuple[str, ...]:
+    """What it means that the programs may not look into the kernel, and why; nothing where they may."""
+    if not blind:
+        return ()
+    consequence = "stacks of threads that are in the kernel go by frame pointers, which Go has and most C code has not"
+    return (f"this kernel does not let BPF programs see all ({blind}): {consequence}",)
 
 
 def _place(longest: LongestWait, profile: Profile) -> str:

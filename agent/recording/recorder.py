@@ -15,7 +15,7 @@ from agent.processes.rows import RowBuilder
 from agent.processes.spaces import SpaceReader
 from agent.procfs.process import command_name
 from agent.recording.attached import Attached, RawTracepointsError
-from agent.recording.leftout import notes_of
+from agent.recording.leftout import notes_of, notes_on_kernel
 from agent.recording.pipeline import Pipeline
 from agent.recording.stacks import KERNEL_CODE, USER_CODE
 from agent.recording.wanted import Wanted
@@ -30,8 +30,8 @@ from symbolizer.kernel import KernelSymbols
 __all__ = ["Recorder", "Wanted", "load_error"]
 
 _POLL_SECONDS = 1.0
-_HOTPLUG_SECONDS = 5.0
-"""How often it is looked whether CPUs came or went."""
+_FOLLOW_SECONDS = 2.0
+"""How often it is looked whether CPUs, or members of a cgroup, came or went."""
 _ROWS_POLL_SECONDS = 0.05
 _NOT_MISSING = frozenset({"stack_ring_full", "event_ring_full", "processes_full", "missed_ticks"})
 """Losses that leave the counts right: the sample is there as a placeholder or in part, or, for ticks that the timer
@@ -106,13 +106,13 @@ class Recorder:
 
     def _open(self) -> Attached:
         """Attach what has been loaded; without raw tracepoints, load for plain ones. Raises GoroscopeError."""
-        plain, more = self._wanted.plain_tracepoints, (self._reader, self._row_builder, self._cpus)
+        more = (self._wanted, self._reader, self._row_builder, self._cpus)
         try:
             try:
-                return Attached.open(self._loading.finish(), self._wanted, *more, plain=plain)
+                return Attached.open(self._loading.finish(), *more)
             except RawTracepointsError:
                 self._loading = self._load(plain=True)
-                return Attached.open(self._loading.finish(), self._wanted, *more, plain=True)
+                return Attached.open(self._loading.finish(), *more)
         except LoadError as error:
             raise load_error(error) from error
 
@@ -122,7 +122,7 @@ class Recorder:
         assert attached is not None, "start() comes first"
         end = None if seconds is None else time.monotonic() + seconds
         window_end = time.monotonic() + self._wanted.window_seconds
-        hotplug = 0.0
+        follow = 0.0
         while True:
             now = time.monotonic()
             if (end is not None and now >= end) or not tick(now - self._started):
@@ -134,10 +134,12 @@ class Recorder:
             for event in attached.capture.wait(min(window_end, end or window_end, now + pause) - now):
                 attached.processes.handle(event)
             attached.rows.place()
-            if now >= hotplug and attached.timers is not None:
-                hotplug = now + _HOTPLUG_SECONDS
-                attached.timers.follow()
-                self._cpus_sampled = max(self._cpus_sampled, attached.timers.cpus)
+            if now >= follow:
+                follow = now + _FOLLOW_SECONDS
+                attached.aim.follow()
+                if attached.timers is not None:
+                    attached.timers.follow()
+                    self._cpus_sampled = max(self._cpus_sampled, attached.timers.cpus)
 
     def change_waits(self, settings: WaitSettings) -> None:
         """Keep other waits from now on, while recording."""
@@ -171,7 +173,8 @@ class Recorder:
 
     def profile(self, version: str, target: str) -> Profile:
         """The profile of everything recorded."""
-        wanted, lost = self._wanted, self._pipeline.losses
+        wanted, lost, attached = self._wanted, self._pipeline.losses, self._attached
+        assert attached is not None, "start() comes first"
         losses = tuple(
             Loss(cause.name, cause.sentence, lost[cause.name], cause.name not in _NOT_MISSING)
             for cause in causes.losses()
@@ -191,9 +194,9 @@ class Recorder:
                 losses=losses,
             )
         )
-        if wanted.waits is None:
-            return profile
-        notes = notes_of(wanted.waits, self._pipeline.left_out, self._pipeline.longest, profile)
+        notes = notes_on_kernel(attached.programs.blind)
+        if wanted.waits is not None:
+            notes += notes_of(wanted.waits, self._pipeline.left_out, self._pipeline.longest, profile)
         return replace(profile, metadata=replace(profile.metadata, notes=notes))
 
     def close(self) -> None:

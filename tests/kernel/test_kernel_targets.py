@@ -177,4 +177,4 @@ def test_no_such_process_and_no_such_cgroup(tmp_path: Path) -> None:
     assert ended.status == 4
     ended = goroscope("record", "--cgroup", tmp_path, "-d", "1", "-o", tmp_path / "x.folded")
     assert ended.status == 4
-    assert "v2" in ended.sentence
+    assert "is not a cgroup" in ended.sentence
