@@ -109,6 +109,21 @@ class GoBinary:
         index = self.table.find(vaddr - self.text)
         return "" if index is None else self.table.name(self.table.function(index).name)
 
+    @property
+    def module_vaddr(self) -> int | None:
+        """Where `runtime.firstmoduledata` lies; None where it was not found."""
+        return self._module.vaddr if self._module else None
+
+    def is_entry(self, vaddr: int) -> bool:
+        """Whether a function begins exactly at an address."""
+        index = self.table.find(vaddr - self.text)
+        return index is not None and self.table.entries[index] == vaddr - self.text
+
+    def is_wrapper(self, vaddr: int) -> bool:
+        """Whether the function that holds an address was made by the compiler to call another; tracebacks omit it."""
+        index = self.table.find(vaddr - self.text)
+        return index is not None and self.table.function(index).func_id == self._wrapper_id
+
     def function_range(self, name: str) -> tuple[int, int] | None:
         """Start and end address of the function of exactly that name, None if there is none."""
         return self.function_ranges((name,)).get(name)

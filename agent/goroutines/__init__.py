@@ -1,0 +1,1 @@
+"""Goroutines of running processes: read again and again, compared, and told."""
