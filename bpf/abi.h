@@ -10,10 +10,14 @@
 #define MAX_RULES 65536       /* of all files together: each file has a run of its own */
 #define RECENT_BITS 11        /* 2,048 return addresses whose rules a CPU remembers */
 #define RECENT (1 << RECENT_BITS)
+#define MAX_LABELS 32         /* of a goroutine */
+#define MAX_LABEL_TEXT 255    /* bytes of a key or a value */
+#define LABEL_BYTES 4096      /* of a set, each text with its length before it, in whole words */
+#define MAX_BUCKETS 16        /* looked at of a map */
 #define WINDOW_WORDS 128      /* user stack is read 1 KiB at a time */
 
 enum target_mode { TARGET_ALL = 0, TARGET_PIDS = 1, TARGET_CGROUP = 2 };
-enum config_flags { WANT_USER = 1, WANT_KERNEL = 2, PER_THREAD = 4 };
+enum config_flags { WANT_USER = 1, WANT_KERNEL = 2, PER_THREAD = 4, WANT_LABELS = 8, PER_GOROUTINE = 16 };
 
 /* The one element of `config`, written by user space. */
 struct config {
@@ -43,6 +47,20 @@ struct stack_head {
     u16 kernel;
     u32 stop;      /* id of a STOP */
     char comm[16]; /* of the thread */
+    u64 goroutine; /* its id; 0: none, or not wanted */
+    u64 start;     /* address of its first function; likewise */
+    u64 labels;    /* hash of its labels; 0: none */
+};
+
+/* A set of labels as it crosses the same ring, before a stack that names it: the head, then keys and values in turn,
+ * each a u64 length and that many bytes, filled up to whole words. */
+struct label_head {
+    u64 hash;
+    u64 is_labels; /* ~0: in a stack this is the address space */
+    u32 count;
+    u32 bytes;
+    u32 cut; /* 1: not all of it is there */
+    u32 unused;
 };
 
 enum event_kind { EVENT_NEW_SPACE = 1, EVENT_STALE = 2, EVENT_EXIT = 3, EVENT_ROWS = 4 };
@@ -56,7 +74,7 @@ struct event {
     char comm[16];
 };
 
-enum process_flags { MAPPINGS_KNOWN = 1 };
+enum process_flags { MAPPINGS_KNOWN = 1, LABELS_ARE_MAP = 2 };
 
 /* Value of `processes`, key u32 tgid. */
 struct process {
@@ -81,7 +99,10 @@ struct process {
     u16 sched_sp;
     u16 sched_pc;
     u16 sched_bp;
-    u16 unused;
+    u16 g_labels; /* 0: not known, as the two that follow */
+    u16 g_goid;
+    u16 g_startpc;
+    u32 unused;
 };
 
 enum mapping_table { GO_CODE = 0x80000000 };
@@ -215,9 +236,10 @@ _Static_assert(sizeof(struct reported) == 16, "reported");
 _Static_assert(sizeof(struct off_totals) == 64, "off_totals");
 _Static_assert(sizeof(struct config) == 24, "config");
 _Static_assert(sizeof(struct count_key) == 16, "count_key");
-_Static_assert(sizeof(struct stack_head) == 48, "stack_head");
+_Static_assert(sizeof(struct stack_head) == 72, "stack_head");
+_Static_assert(sizeof(struct label_head) == 32, "label_head");
 _Static_assert(sizeof(struct event) == 40, "event");
-_Static_assert(sizeof(struct process) == 104, "process");
+_Static_assert(sizeof(struct process) == 112, "process");
 _Static_assert(sizeof(struct mapping) == 24, "mapping");
 _Static_assert(sizeof(struct table) == 32, "table");
 _Static_assert(sizeof(struct page) == 8, "page");

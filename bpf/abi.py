@@ -6,9 +6,10 @@ from enum import IntEnum, IntFlag
 
 CONFIG = struct.Struct("<IIIIQ")
 COUNT_KEY = struct.Struct("<QII")
-STACK_HEAD = struct.Struct("<QQIIHHI16s")
+STACK_HEAD = struct.Struct("<QQIIHHI16sQQQ")
+LABEL_HEAD = struct.Struct("<QQIIII")
 EVENT = struct.Struct("<IIQQ16s")
-PROCESS = struct.Struct("<QQQQQQQIIIIIIIIiHHHHHH")
+PROCESS = struct.Struct("<QQQQQQQIIIIIIIIiHHHHHHHHI")
 MAPPING = struct.Struct("<QQII")
 TABLE = struct.Struct("<IIIIIIII")
 PAGE = struct.Struct("<IHH")
@@ -33,7 +34,7 @@ RULE_DEFAULT = 255
 GO_CODE = 0x80000000
 EXACT = 1 << 63
 """Set in a user address of a stack that is no return address: the leaf's, and those of interrupted code."""
-MAPPINGS_KNOWN = 1
+MAPPINGS_KNOWN, LABELS_ARE_MAP = 1, 2
 THINNED_STACK = 255
 """In place of the hash of a wait's stack: it was not walked."""
 STARTED_STACK = 254
@@ -57,6 +58,8 @@ class Want(IntFlag):
     USER = 1
     KERNEL = 2
     PER_THREAD = 4
+    LABELS = 8
+    PER_GOROUTINE = 16
 
 
 class EventKind(IntEnum):
@@ -95,7 +98,8 @@ class Event:
 class RawStack:
     """A stack as the kernel walked it: addresses leaf first. User addresses without EXACT are return addresses.
 
-    `space` names the address space (0: no user stack), `stop` is the id of a cause in bpf/causes.h.
+    `space` names the address space (0: no user stack), `stop` is the id of a cause in bpf/causes.h. `goroutine`, the
+    address `start` of its first function and the hash `labels` are 0 where there is none or it was not asked for.
     """
 
     hash: int
@@ -106,6 +110,13 @@ class RawStack:
     kernel: tuple[int, ...]
     stop: int
     comm: str
+    goroutine: int = 0
+    start: int = 0
+    labels: int = 0
+
+
+IS_LABELS = 2**64 - 1
+"""In a record of the ring `stacks` where a stack has its address space: it is a set of labels."""
 
 
 def text(raw: bytes) -> str:
@@ -115,9 +126,26 @@ def text(raw: bytes) -> str:
 
 def parse_stack(record: bytes | memoryview) -> RawStack:
     """A record of the ring `stacks`. Raises struct.error when it is short."""
-    hash_, space, tgid, tid, user, kernel, stop, comm = STACK_HEAD.unpack_from(record)
+    hash_, space, tgid, tid, user, kernel, stop, comm, *goroutine = STACK_HEAD.unpack_from(record)
     frames = struct.unpack_from(f"<{user + kernel}Q", record, STACK_HEAD.size)
-    return RawStack(hash_, space, tgid, tid, frames[:user], frames[user:], stop, text(comm))
+    return RawStack(hash_, space, tgid, tid, frames[:user], frames[user:], stop, text(comm), *goroutine)
+
+
+def labels_of(record: bytes | memoryview) -> int:
+    """The hash of the labels of a stack's record; 0 where it has none, or is a set of labels itself."""
+    _, space, *_, labels = STACK_HEAD.unpack_from(record) if len(record) >= STACK_HEAD.size else (0, 0, 0)
+    return 0 if space == IS_LABELS else int(labels)
+
+
+def parse_labels(record: bytes | memoryview) -> tuple[tuple[str, str], ...]:
+    """A set of labels of the ring `stacks`, sorted by key. Raises struct.error when it is short."""
+    _, _, count, _, _, _ = LABEL_HEAD.unpack_from(record)
+    at, texts = LABEL_HEAD.size, list[str]()
+    while len(texts) < 2 * count and at + 8 <= len(record):
+        (length,) = struct.unpack_from("<Q", record, at)
+        texts.append(bytes(record[at + 8 : at + 8 + length]).decode("utf-8", "replace"))
+        at += 8 + (length + 7 & ~7)
+    return tuple(sorted(dict(zip(texts[::2], texts[1::2], strict=False)).items()))
 
 
 def parse_event(record: bytes | memoryview) -> Event:

@@ -126,8 +126,9 @@ class Capture:
     def _read_stacks(self) -> None:
         newest = self._recent[-1]
         for record in self._stack_ring.records():
-            newest[struct.unpack_from("<Q", record)[0]] = bytes(record)
-            self._arrived += 1
+            hashed, space = struct.unpack_from("<QQ", record)
+            newest[hashed] = bytes(record)
+            self._arrived += space != abi.IS_LABELS
 
     def rotate(self, end_ns: int | None = None) -> RawWindow:
         """End the window: its counts, the stacks they name, and what was lost in it.
@@ -174,6 +175,10 @@ class Capture:
                 record = generation.pop(count.stack, None) or record
             if record is not None:
                 found[count.stack] = record
+        for labels in {abi.labels_of(record) for record in found.values()} - {0}:
+            record = next((one[labels] for one in self._recent if labels in one), None)
+            if record is not None:
+                found[labels] = record
         return found
 
     def _stacks_of_waits(self, waits: tuple[Wait, ...], open_stacks: set[int]) -> dict[int, bytes]:

@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from bpf.definitions import Definitions
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("causes.h", "abi.h", "maps.h", "hooks.h", "process.bpf.c", "sample.h", "walk.bpf.c", "oncpu.bpf.c")
-PERF_PROGRAMS = ("on_tick", "walk", "count")
+SOURCES = (
+    *("causes.h", "abi.h", "maps.h", "hooks.h", "process.bpf.c", "sample.h"),
+    *("walk.bpf.c", "labels.bpf.c", "oncpu.bpf.c"),
+)
+PERF_PROGRAMS = ("on_tick", "walk", "count", "labels")
 TRACEPOINT_PROGRAMS = ("on_fork", "on_exec", "on_exit")
-CHAINS = {"programs": ("walk", "count")}
+CHAINS = {"programs": ("walk", "count", "labels")}
 MAPS = (
     *("config", "targets", "maybe", "cgroups", "processes", "mappings", "tables", "pages", "slabs", "rules"),
     *("counts_a", "counts_b", "stacks", "events", "losses", "programs"),
@@ -121,6 +124,8 @@ def count_verified() -> dict[str, int]:
         """The same as bcc_func_load, with a log, of which bcc's Python knows nothing but its level."""
         *code, _level, _log, _size, device, attach_type = rest
         descriptor = load_program(module, kind, name, *code, LOG_STATISTICS, log, len(log), device, attach_type)
+        if descriptor < 0:
+            return load_program(module, kind, name, *rest)  # which then says why
         if found := re.search(rb"processed (\d+) insns", log.value):
             verified[name.decode()] = int(found[1])
         return descriptor

@@ -18,9 +18,10 @@
  *   losses      per-CPU array, LOSS id -> u64          16           small
  *   recent      per-CPU array -> struct recent         1            32 KiB a CPU
  *   scratch     per-CPU array -> struct scratch        1            4 KiB a CPU
+ *   labelled    per-CPU array -> struct label_set      1            5 KiB a CPU
  *   last_tick   per-CPU array -> struct tick           1            small
  *   unread      per-CPU array -> u64 bytes             1            small
- *   programs    program array for the tail calls       2            small
+ *   programs    program array for the tail calls       3            small
  *
  * All hashes are preallocated: perf_event programs may not allocate on 5.10.
  */
@@ -43,7 +44,7 @@ struct sample {
     u32 ask;                    /* table whose rows user space is to be asked for; 0: none */
     u32 role;                   /* added to the numbers of programs: ROLE_WAKER, or 0 */
     u32 woken;                  /* ROLE_WAKER: the thread that is woken */
-    u32 unused;
+    u32 after;                  /* program that follows the walk of a process of Go's */
     struct registers registers; /* of the leaf */
     /* what is sent */
     struct stack_head head;
@@ -80,10 +81,13 @@ struct tick {
 
 /* bcc compiles large array members slowly, and cannot describe sizeof: values are declared as bytes and cast. */
 struct sample_bytes {
-    char bytes[3376];
+    char bytes[3400];
 };
 struct slab {
     u32 row[SLAB_ROWS];
+};
+struct label_bytes {
+    char bytes[4656];
 };
 struct slab_bytes {
     char bytes[4 * SLAB_ROWS];
@@ -123,11 +127,12 @@ BPF_RINGBUF_OUTPUT(events, EVENT_RING_PAGES);
 BPF_PERCPU_ARRAY(losses, u64, 16);
 BPF_PERCPU_ARRAY(recent, struct recent_bytes, 1);
 BPF_PERCPU_ARRAY(scratch, struct sample_bytes, 1);
+BPF_PERCPU_ARRAY(labelled, struct label_bytes, 1);
 BPF_PERCPU_ARRAY(last_tick, struct tick, 1);
 BPF_PERCPU_ARRAY(unread, u64, 1);
-BPF_PROG_ARRAY(programs, 2);
+BPF_PROG_ARRAY(programs, 3);
 
-enum program { PROGRAM_WALK = 0, PROGRAM_COUNT = 1 };
+enum program { PROGRAM_WALK = 0, PROGRAM_COUNT = 1, PROGRAM_LABELS = 2 };
 
 #define LOSS_ENUM(id, name, sentence) LOSS_##name = id,
 #define STOP_ENUM(id, name, sentence) STOP_##name = id,

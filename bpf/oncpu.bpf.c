@@ -55,6 +55,8 @@ int on_tick(struct bpf_perf_event_data *ctx) {
     if (!sample)
         return 0;
     begin_sample(sample, wanted);
+    if (wanted->flags & (WANT_LABELS | PER_GOROUTINE))
+        sample->after = PROGRAM_LABELS;
     sample->kernel_mode = (ctx->regs.cs & 3) != 3;
     int program;
     if (sample->kernel_mode) {
@@ -101,7 +103,7 @@ int count(struct bpf_perf_event_data *ctx) {
     u32 active = wanted->active;
     if (!add_to_existing(active, &key))
         return 0;
-    if (send_stack(sample)) {
+    if (send_labels(sample) || send_stack(sample)) {
         /* User space will not know this stack: count under the placeholder of the cause. */
         lost(LOSS_stack_ring_full, 1);
         key.stack = LOSS_stack_ring_full;

@@ -40,6 +40,10 @@ class GoThreads:
     sched_sp: int = 0
     sched_pc: int = 0
     sched_bp: int = 0
+    g_labels: int = 0
+    g_goid: int = 0
+    g_startpc: int = 0
+    labels_are_map: bool = False
 
 
 class ProcessTable:
@@ -69,8 +73,9 @@ class ProcessTable:
         value = abi.PROCESS.pack(
             *(space, 0, *(start for start, _ in ranges)),
             *(end - start for start, end in ranges),
-            *(first, len(mappings), abi.MAPPINGS_KNOWN, threads.tls),
-            *(threads.g_m, threads.m_curg, threads.sched_sp, threads.sched_pc, threads.sched_bp, 0),
+            *(first, len(mappings), abi.MAPPINGS_KNOWN | threads.labels_are_map * abi.LABELS_ARE_MAP, threads.tls),
+            *(threads.g_m, threads.m_curg, threads.sched_sp, threads.sched_pc, threads.sched_bp),
+            *(threads.g_labels, threads.g_goid, threads.g_startpc, 0),
         )
         try:
             self._processes.update(tgid, value)

@@ -92,12 +92,16 @@ static inline void begin_sample(struct sample *sample, struct config *wanted) {
     sample->now = wanted->window;
     sample->ask = 0;
     sample->role = 0;
+    sample->after = PROGRAM_COUNT;
     sample->head.space = 0;
     sample->head.tgid = id >> 32;
     sample->head.tid = (u32)id;
     sample->head.user = 0;
     sample->head.kernel = 0;
     sample->head.stop = STOP_complete;
+    sample->head.goroutine = 0;
+    sample->head.start = 0;
+    sample->head.labels = 0;
     sample->head.hash = 0xcbf29ce484222325UL ^ id >> 32;
     if (wanted->flags & PER_THREAD) /* the record of a stack has the thread's name */
         sample->head.hash ^= id << 32;

@@ -19,14 +19,20 @@
  */
 enum { RESUMED, NO_GOROUTINE, UNREADABLE };
 
-/* Sets the walk to the saved registers of the goroutine this thread works for: runtime.g.sched of m.curg. */
-static inline int go_on_from_goroutine(struct sample *sample, struct process *process) {
-    u64 fs_base = 0, g = 0, m = 0, curg = 0;
-    u64 failed = !process->go_tls | sample->resumed;
+/* The goroutine that this thread works for: runtime.m.curg, which is 0 while it works for none. 0, or an error. */
+static inline u64 current_goroutine(struct process *process, u64 *curg) {
+    u64 fs_base = 0, g = 0, m = 0;
+    u64 failed = !process->go_tls;
     failed |= read_kernel(&fs_base, 8, (void *)(bpf_get_current_task() + TASK_FSBASE));
     failed |= read_user(&g, 8, (void *)(fs_base + (s64)process->go_tls));
     failed |= read_user(&m, 8, (void *)(g + process->g_m));
-    failed |= read_user(&curg, 8, (void *)(m + process->m_curg));
+    failed |= read_user(curg, 8, (void *)(m + process->m_curg));
+    return failed;
+}
+
+/* Sets the walk to the saved registers of that goroutine: runtime.g.sched. */
+static inline int go_on_from_goroutine(struct sample *sample, struct process *process) {
+    u64 curg = 0, failed = sample->resumed | current_goroutine(process, &curg);
     if (failed)
         return UNREADABLE;
     if (!curg) /* it was preempted in its prologue and put aside: the scheduler works for nobody */
@@ -343,7 +349,7 @@ static inline int walk_pass(struct sample *sample, struct rules *all, struct rec
 done:
     if (!(process->flags & MAPPINGS_KNOWN)) /* a frameless leaf would have lost its caller without a trace */
         sample->head.stop = STOP_new_process;
-    return PROGRAM_COUNT;
+    return process->go_tls ? sample->after : PROGRAM_COUNT;
 }
 
 int walk(struct bpf_perf_event_data *ctx) {

@@ -74,6 +74,7 @@ class ValueType:
 
 SAMPLES = ValueType("samples", "count")
 CPU = ValueType("cpu", "nanoseconds")
+GOROUTINES = ValueType("goroutines", "count")
 WAITS = ValueType("waits", "count")
 BLOCKED = ValueType("blocked", "nanoseconds")
 RUNNABLE = ValueType("runnable", "nanoseconds")
@@ -86,7 +87,7 @@ A profile of both kinds has ON_CPU_TYPES + OFF_CPU_TYPES; a sample of one kind h
 
 
 class State(StrEnum):
-    """Why a thread was off the CPU: the values of `Labels.state`."""
+    """Why a thread was off the CPU: the values of `Labels.state` where threads, not goroutines, are told."""
 
     SLEEPING = "sleeping"
     UNINTERRUPTIBLE = "uninterruptible"
@@ -101,7 +102,9 @@ class State(StrEnum):
 class Labels:
     """Where samples were taken. `tid` is 0 and `thread` empty unless threads were kept apart.
 
-    `state` is a `State` for samples of time off the CPU, else empty.
+    `state` is a `State` for samples of time off the CPU, what Go prints of it for goroutines (such as "chan receive"),
+    else empty. `goroutine` is 0 unless goroutines were kept apart; `start_function` is the one that it was started
+    with. `more` are labels that the program itself has given, keys and values.
     """
 
     pid: int
@@ -110,6 +113,9 @@ class Labels:
     thread: str = ""
     container: str = ""
     state: str = ""
+    goroutine: int = 0
+    start_function: str = ""
+    more: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

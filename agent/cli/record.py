@@ -67,6 +67,7 @@ class Record:
         stacks.add_argument("-U", "--user", action="store_true", help="user stacks only")
         stacks.add_argument("-K", "--kernel", action="store_true", help="kernel stacks only")
         parser.add_argument("--per-thread", action="store_true", help="keep threads apart")
+        parser.add_argument("--per-goroutine", action="store_true", help="keep goroutines apart (CPU time of Go)")
         parser.add_argument(
             *("-o", "--output"),
             metavar="FILE",
@@ -185,6 +186,7 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
         user=not args.kernel,
         kernel=not args.user,
         per_thread=args.per_thread,
+        per_goroutine=args.per_goroutine,
         on_cpu=args.on_cpu or args.waits is None,
         waits=args.waits,
         program=(shutil.which(args.program[0]) or "") if args.program else "",

@@ -100,7 +100,7 @@ class Standing:
         return (
             abi.STACK_HEAD.pack(
                 *(int.from_bytes(identity, "little") | abi.FIRST_STACK_HASH, space.id, space.tgid, tid),
-                *(len(addresses), len(kernel_frames), _STOPS[stop], name),
+                *(len(addresses), len(kernel_frames), _STOPS[stop], name, 0, 0, 0),
             )
             + frames
         )

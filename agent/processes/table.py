@@ -111,6 +111,10 @@ def go_threads(layout: GoRuntimeLayout | None, region: Region, tgid: int) -> GoT
         sched_sp=layout.g_sched_sp or 0,
         sched_pc=layout.g_sched_pc or 0,
         sched_bp=layout.g_sched_bp or 0,
+        g_labels=layout.g_labels or 0,
+        g_goid=layout.g_goid or 0,
+        g_startpc=layout.g_startpc or 0,
+        labels_are_map=layout.labels_are_map,
     )
 
 

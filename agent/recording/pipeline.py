@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.recording.stacks import KERNEL_CODE, KernelNames, Known, SpaceLookup, Stacks
+from agent.recording.stacks import KERNEL_CODE, Goroutine, KernelNames, Known, SpaceLookup, Stacks
 from bpf import causes
 from bpf.capture import RawWindow
 from bpf.waits import WaitState, WaitTotals
@@ -46,7 +46,7 @@ class Pipeline:
         self._processes = processes
         self._process_name = process_name
         self._stacks = Stacks(builder, processes, kernel, elsewhere)
-        self._labels: dict[tuple[int, int, int, str], int] = {}
+        self._labels: dict[tuple[int, int, int, str, Goroutine | None], int] = {}
         self._period_ns = period_ns
         self._no_cpu_time = (0, 0) if SAMPLES in builder.value_types else ()
         self._no_waits = (0, 0, 0, 0) if OFF_CPU in builder.value_types else ()
@@ -86,7 +86,8 @@ class Pipeline:
         return total
 
     def _label(self, known: Known, tgid: int, tid: int, state: str = "") -> int:
-        key = (known.space, tgid, tid, state)
+        goroutine = known.goroutine
+        key = (known.space, tgid, tid, state, goroutine)
         index = self._labels.get(key)
         if index is None:
             space = self._processes.spaces.get(known.space) or self._processes.latest.get(tgid)
@@ -98,6 +99,9 @@ class Pipeline:
                     thread=known.comm if tid else "",
                     container=space.container if space else "",
                     state=state,
+                    goroutine=goroutine.id if goroutine else 0,
+                    start_function=goroutine.start_function if goroutine else "",
+                    more=goroutine.labels if goroutine else (),
                 )
             )
         return index

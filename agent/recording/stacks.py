@@ -70,13 +70,23 @@ USER_CODE = marker("user code")
 class Known:
     """A stack that was resolved: its index in the builder, where its addresses belong, and the thread's name.
 
-    `go_idle`: Go's scheduler had nothing for the thread to do.
+    `go_idle`: Go's scheduler had nothing for the thread to do. `goroutine` is what the sample was taken for.
     """
 
     index: int
     space: int
     comm: str
     go_idle: bool = False
+    goroutine: "Goroutine | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Goroutine:
+    """Of a sample: its id and first function, 0 and empty where goroutines are not kept apart, and its labels."""
+
+    id: int
+    start_function: str
+    labels: tuple[tuple[str, str], ...]
 
 
 class Stacks:
@@ -114,9 +124,21 @@ class Stacks:
                 return Known(self._builder.stack((self._lost(stack),)), 0, "")
             raw = abi.parse_stack(record)
             locations = self._locations(raw)
-            known = Known(self._builder.stack(tuple(locations)), raw.space, raw.comm, self._is_idle(locations))
+            index, idle = self._builder.stack(tuple(locations)), self._is_idle(locations)
+            known = Known(index, raw.space, raw.comm, idle, self._goroutine(raw, records))
             self._known[stack] = known
         return known
+
+    def _goroutine(self, raw: RawStack, records: dict[int, bytes]) -> Goroutine | None:
+        """What the kernel side read of the goroutine that a thread worked for."""
+        if not raw.goroutine and not raw.labels:
+            return None
+        record = records.get(raw.labels)
+        space = self._processes.spaces.get(raw.space)
+        region = space.find(raw.start) if space and raw.start else None
+        frames = region.binary.symbolize(raw.start - region.bias)[1] if region and region.binary else ()
+        start = frames[-1].function if frames else ""
+        return Goroutine(raw.goroutine, start, abi.parse_labels(record) if record else ())
 
     def resolve_woken(self, stack: int, waker: int, records: dict[int, bytes]) -> Known:
         """The stack of a wait, and on its leaf's side, leaf first from there, that of the thread that ended it."""

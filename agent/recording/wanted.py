@@ -19,6 +19,9 @@ class Wanted:
     user: bool = True
     kernel: bool = True
     per_thread: bool = False
+    labels: bool = True
+    """Whether samples of Go code have the labels that the program gave its goroutines."""
+    per_goroutine: bool = False
     on_cpu: bool = True
     waits: WaitSettings | None = None
     """What is kept of time off the CPU; None: nothing."""
@@ -33,6 +36,8 @@ class Wanted:
     def flags(self) -> Want:
         """What of a sample the kernel side keeps."""
         flags = Want.PER_THREAD if self.per_thread else Want(0)
+        flags |= Want.LABELS if self.labels else Want(0)
+        flags |= Want.PER_GOROUTINE if self.per_goroutine else Want(0)
         return flags | (Want.USER if self.user else Want(0)) | (Want.KERNEL if self.kernel else Want(0))
 
     @property

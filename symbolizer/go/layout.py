@@ -28,7 +28,7 @@ class GoRuntimeLayout:
     The g of the running thread is the word at fs base + `tls_offset`. Shared libraries know that offset at
     run time only: then `tls_offset` is None and `tls_got` the file virtual address of the 8-byte slot that
     holds it (signed) in the process. `g_syscallbp` is None before Go 1.23, which does not keep it. All
-    fields from `m_curg` to `g_goid` are None where the version is not known.
+    fields from `m_curg` to `g_labels` are None where the version is not known.
     """
 
     tls_offset: int | None
@@ -46,6 +46,9 @@ class GoRuntimeLayout:
     g_syscallpc: int | None
     g_syscallbp: int | None
     g_goid: int | None
+    g_startpc: int | None
+    g_labels: int | None
+    labels_are_map: bool
     mcall: Range | None
     morestack: Range | None
     mstart: Range | None
@@ -89,6 +92,7 @@ def runtime_layout(program: _Program) -> GoRuntimeLayout:
     shift = 8 if minor < 25 else 0
     syscallbp = 120 + shift if minor >= 23 else None
     goid = 152 + (8 if minor in {23, 24} else 0)
+    startpc = goid + 144 + (8 if minor >= 26 else 0)
     return GoRuntimeLayout(
         tls_offset=tls_offset,
         tls_got=tls_got,
@@ -105,6 +109,9 @@ def runtime_layout(program: _Program) -> GoRuntimeLayout:
         g_syscallpc=112 + shift if known else None,
         g_syscallbp=syscallbp if known else None,
         g_goid=goid if known else None,
+        g_startpc=startpc if known else None,
+        g_labels=startpc + 48 if known else None,
+        labels_are_map=minor < 24,
         mcall=ranges.get("runtime.mcall"),
         morestack=_joined(ranges.get("runtime.morestack"), ranges.get("runtime.morestack_noctxt")),
         mstart=ranges.get("runtime.mstart"),

@@ -21,6 +21,7 @@ STRUCTS = {
     "config": abi.CONFIG,
     "count_key": abi.COUNT_KEY,
     "stack_head": abi.STACK_HEAD,
+    "label_head": abi.LABEL_HEAD,
     "event": abi.EVENT,
     "process": abi.PROCESS,
     "mapping": abi.MAPPING,
@@ -34,11 +35,18 @@ STRUCTS = {
     "reported": abi.REPORTED,
     "off_totals": abi.OFF_TOTALS,
 }
+WANTS = ("WANT_USER", "WANT_KERNEL", "PER_THREAD", "WANT_LABELS", "PER_GOROUTINE")
 NUMBERS = {
     **{f"TARGET_{target.name}": int(target) for target in abi.Target},
-    **{name: int(want) for name, want in zip(("WANT_USER", "WANT_KERNEL", "PER_THREAD"), abi.Want, strict=True)},
+    **{
+        name: int(want)
+        for name, want in zip(
+            ("WANT_USER", "WANT_KERNEL", "PER_THREAD", "WANT_LABELS", "PER_GOROUTINE"), abi.Want, strict=True
+        )
+    },
     **{f"EVENT_{kind.name}": int(kind) for kind in abi.EventKind},
     "MAPPINGS_KNOWN": abi.MAPPINGS_KNOWN,
+    "LABELS_ARE_MAP": abi.LABELS_ARE_MAP,
     "GO_CODE": abi.GO_CODE,
     "(long long)EXACT < 0 ? 63 : 0": abi.EXACT.bit_length() - 1,
     **{f"ROWS_{state.name}": int(state) for state in abi.RowsState},
@@ -126,11 +134,22 @@ def test_a_number_is_the_same_on_both_sides(compiled: dict[str, int], name: str)
 
 
 def test_a_stack_record_is_read_with_user_frames_first() -> None:
-    head = abi.STACK_HEAD.pack(2**63, 7, 4217, 4219, 2, 1, 6, b"worker\0junk".ljust(16, b"\0"))
+    head = abi.STACK_HEAD.pack(2**63, 7, 4217, 4219, 2, 1, 6, b"worker\0junk".ljust(16, b"\0"), 5, 0x403000, 9)
     raw = abi.parse_stack(head + struct.pack("<3Q", 0x401000, 0x402000, 2**64 - 4096))
     assert raw.user == (0x401000, 0x402000)
     assert raw.kernel == (2**64 - 4096,)
     assert (raw.hash, raw.space, raw.tgid, raw.tid, raw.stop, raw.comm) == (2**63, 7, 4217, 4219, 6, "worker")
+    assert (raw.goroutine, raw.start, raw.labels) == (5, 0x403000, 9)
+
+
+def test_labels_are_read_sorted_as_far_as_they_are_there() -> None:
+    text = b"".join(
+        struct.pack("<Q", len(one)) + one.ljust(len(one) + 7 & ~7, b"\0") for one in (b"b", b"1", b"a", b"")
+    )
+    record = abi.LABEL_HEAD.pack(700, abi.IS_LABELS, 2, len(text), 0, 0) + text
+    assert abi.parse_labels(record) == (("a", ""), ("b", "1"))
+    assert abi.parse_labels(record[:-8]) == (("b", "1"),)
+    assert abi.labels_of(record) == 0
 
 
 def test_an_event_is_read() -> None:
@@ -140,6 +159,6 @@ def test_an_event_is_read() -> None:
 
 @given(st.binary(max_size=200))
 def test_other_bytes_are_refused_or_read_but_nothing_else(data: bytes) -> None:
-    for parse in (abi.parse_stack, abi.parse_event):
+    for parse in (abi.parse_stack, abi.parse_event, abi.parse_labels):
         with contextlib.suppress(struct.error, ValueError):
             parse(data)

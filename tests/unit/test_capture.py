@@ -82,7 +82,7 @@ class Bench:
         return self.maps["counts_b" if number else "counts_a"].counts
 
     def send(self, stack: int) -> bytes:
-        record = abi.STACK_HEAD.pack(stack, 1, 17, 17, 0, 0, 0, bytes(16))
+        record = abi.STACK_HEAD.pack(stack, 1, 17, 17, 0, 0, 0, bytes(16), 0, 0, 0)
         self.capture._stack_ring.waiting.append(record)
         return record
 

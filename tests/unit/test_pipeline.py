@@ -108,9 +108,11 @@ def record(
     space: int = 7,
     comm: str = "worker",
     tgid: int = 4217,
+    goroutine: tuple[int, int, int] = (0, 0, 0),
 ) -> bytes:
     head = abi.STACK_HEAD.pack(
-        *(hash_, space, tgid, tgid, len(user), len(kernel), STOPS[stop].id, comm.encode().ljust(16, b"\0"))
+        *(hash_, space, tgid, tgid, len(user), len(kernel), STOPS[stop].id, comm.encode().ljust(16, b"\0")),
+        *goroutine,
     )
     user = (user[0] | abi.EXACT, *user[1:]) if user else ()
     return head + struct.pack(f"<{len(user) + len(kernel)}Q", *user, *kernel)
@@ -266,3 +268,16 @@ def test_code_without_a_file_is_shown_with_its_address_and_mapping(bench: Bench)
     jit, unmapped = (profile.locations[index] for index in profile.stacks[profile.samples[0].stack])
     assert (jit.kind, jit.mapping.filename, jit.frames) == (Kind.JIT, "//anon", ())
     assert (unmapped.kind, unmapped.mapping, unmapped.address) == (Kind.NATIVE, None, 0xF)
+
+
+def test_samples_bear_what_was_read_of_their_goroutine(bench: Bench) -> None:
+    labels = b"".join(struct.pack("<Q", 8) + text for text in (b"trace_id", b"deadbeef"))
+    known = abi.LABEL_HEAD.pack(900, abi.IS_LABELS, 1, len(labels), 0, 0) + labels
+    stacks = (record(300, (at(0x10),), goroutine=(17, at(0x10), 900)), record(301, (at(0x10),)), known)
+    bench.pipeline.add(window({300: 3, 301: 2}, *stacks))
+    profile = bench.profile()
+    found = {profile.labels[sample.labels]: sample.values[0] for sample in profile.samples}
+    assert {(one.goroutine, one.more): value for one, value in found.items()} == {
+        (17, (("trace_id", "deadbeef"),)): 3,
+        (0, ()): 2,
+    }
