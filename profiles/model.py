@@ -75,6 +75,8 @@ class ValueType:
 SAMPLES = ValueType("samples", "count")
 CPU = ValueType("cpu", "nanoseconds")
 GOROUTINES = ValueType("goroutines", "count")
+GOROUTINE_WAIT = ValueType("goroutine_wait", "nanoseconds")
+"""Time that goroutines were not running, seen by looking at all of them now and then."""
 WAITS = ValueType("waits", "count")
 BLOCKED = ValueType("blocked", "nanoseconds")
 RUNNABLE = ValueType("runnable", "nanoseconds")

@@ -3,7 +3,7 @@
 import secrets
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,9 @@ from agent.errors import MachineError, TargetError
 from agent.goroutines.seen import Seen
 from agent.processes.spaces import AddressSpace, Region, SpaceReader
 from agent.procfs.memory import ProcessMemory
-from profiles.goroutines import Goroutines
+from profiles.goroutines import Goroutines, Kind
+from profiles.model import Kind as LocationKind
+from profiles.model import Location
 from symbolizer.files import FileCache
 from symbolizer.go.binary import GoBinary
 from symbolizer.goroutines.attach import NotReadableError, attach
@@ -33,8 +35,8 @@ class Source:
         """Find what is needed in the process. Raises TargetError and MachineError."""
         self._pid, self._proc = pid, proc_root
         space = SpaceReader(FileCache(), proc_root).read(0, pid)
-        self._process = space.command
-        binary, region = _go_of(space, pid, proc_root)
+        self.process = space.command
+        binary, self._region = _go_of(space, pid, proc_root)
         try:
             self._memory = ProcessMemory(pid, proc_root)
         except OSError as error:
@@ -43,7 +45,7 @@ class Source:
                 "Run as root, or with CAP_SYS_PTRACE (see also /proc/sys/kernel/yama/ptrace_scope).",
             ) from error
         try:
-            self._runtime = attach(binary, region.bias, self._memory)
+            self._runtime = attach(binary, self._region.bias, self._memory)
         except NotReadableError as error:
             self.close()
             raise TargetError(
@@ -74,20 +76,33 @@ class Source:
     def take(self, progress: Progress = lambda _done, _all: None) -> Goroutines:
         """All goroutines now. Raises TargetError where the process has gone."""
         taken, now = time.time_ns(), time.monotonic_ns()
+        return self._named(*self.sample(progress), taken, now)
+
+    def sample(
+        self, progress: Progress = lambda _done, _all: None
+    ) -> tuple[Snapshot, tuple[Kind, ...], NDArray[np.int64]]:
+        """What was read, the kinds of goroutines, and the index of each one's. Raises TargetError."""
         try:
             snapshot = self._reader.take(progress)
         except UnreadableError as error:
             raise _gone(self._pid) from error
-        return self._named(snapshot, taken, now)
+        return snapshot, *self._namer.kinds(snapshot)
 
-    def _named(self, snapshot: Snapshot, taken: int, now: int) -> Goroutines:
-        kinds, kind = self._namer.kinds(snapshot)
+    def locations(self, addresses: tuple[int, ...]) -> Iterator[Location]:
+        """The locations of a stack of a sample, leaf first, as those of samples of CPU time are."""
+        binary, mapping = self._runtime.binary, self._region.mapping
+        for inside in self._namer.insides(addresses):
+            yield Location(LocationKind.GO, mapping, inside, binary.symbolize(inside))
+
+    def _named(
+        self, snapshot: Snapshot, kinds: tuple[Kind, ...], kind: NDArray[np.int64], taken: int, now: int
+    ) -> Goroutines:
         fields = snapshot.fields
         since = fields[:, Field.WAITSINCE].astype(np.int64)
         version = self._runtime.binary.version
         return Goroutines(
             pid=self._pid,
-            process=self._process,
+            process=self.process,
             version="go" + ".".join(map(str, version or ())),
             taken_ns=taken,
             kinds=kinds,

@@ -7,7 +7,7 @@ from agent.recording.stacks import KERNEL_CODE, Goroutine, KernelNames, Known, S
 from bpf import causes
 from bpf.capture import RawWindow
 from bpf.waits import WaitState, WaitTotals
-from profiles.model import OFF_CPU, SAMPLES, Labels, Location, ProfileBuilder, State
+from profiles.model import GOROUTINE_WAIT, OFF_CPU, SAMPLES, Labels, Location, ProfileBuilder, State
 
 _STATES = {
     WaitState.PREEMPTED: State.PREEMPTED,
@@ -49,7 +49,9 @@ class Pipeline:
         self._labels: dict[tuple[int, int, int, str, Goroutine | None], int] = {}
         self._period_ns = period_ns
         self._no_cpu_time = (0, 0) if SAMPLES in builder.value_types else ()
-        self._no_waits = (0, 0, 0, 0) if OFF_CPU in builder.value_types else ()
+        looks = (0,) if GOROUTINE_WAIT in builder.value_types else ()
+        self._no_waits = ((0, 0, 0, 0) if OFF_CPU in builder.value_types else ()) + looks
+        self._no_look = looks
         self.losses = {cause.name: 0 for cause in causes.losses()}
         self.left_out = WaitTotals()
         self.longest = LongestWait()
@@ -76,10 +78,9 @@ class Pipeline:
             known = self._stacks.resolve_woken(wait.stack, wait.waker, window.stacks)
             idle = known.go_idle and wait.state is WaitState.SLEEPING
             label = self._label(known, wait.tgid, wait.tid, State.GO_IDLE if idle else _STATES[wait.state])
-            off_ns = wait.blocked_ns + wait.runnable_ns
-            self._builder.add(
-                known.index, label, *self._no_cpu_time, wait.waits, wait.blocked_ns, wait.runnable_ns, off_ns
-            )
+            blocked, runnable = wait.blocked_ns, wait.runnable_ns
+            times = (blocked, runnable, blocked + runnable)
+            self._builder.add(known.index, label, *self._no_cpu_time, wait.waits, *times, *self._no_look)
             total += wait.waits
             if wait.longest_ns > self.longest.ns and not idle:
                 self.longest = LongestWait(wait.longest_ns, known.index, wait.tgid)

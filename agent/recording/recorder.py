@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from agent.doctor.bcc import check_bcc
 from agent.doctor.machine import Machine
@@ -23,9 +23,21 @@ from bpf import causes
 from bpf.attach import parse_cpu_list
 from bpf.programs import LoadError, Loading, sizes_for
 from bpf.waits import WaitSettings
-from profiles.model import OFF_CPU_TYPES, ON_CPU_TYPES, Loss, Metadata, Profile, ProfileBuilder, ValueType
+from profiles.model import (
+    GOROUTINE_WAIT,
+    OFF_CPU_TYPES,
+    ON_CPU_TYPES,
+    Loss,
+    Metadata,
+    Profile,
+    ProfileBuilder,
+    ValueType,
+)
 from symbolizer.files import FileCache
 from symbolizer.kernel import KernelSymbols
+
+if TYPE_CHECKING:
+    from agent.recording.goroutines import GoroutineSampler
 
 __all__ = ["Recorder", "Wanted", "load_error"]
 
@@ -59,6 +71,7 @@ class Recorder:
             raise load_error(error) from error
         self._files = FileCache()
         self._reader = SpaceReader(self._files, wanted.proc_root)
+        self._sampler = sampler_of(wanted, self._builder)
         self._row_builder = RowBuilder()
         self._prepare()
 
@@ -131,8 +144,11 @@ class Recorder:
                 self._drain()
                 window_end = time.monotonic() + self._wanted.window_seconds
             pause = _ROWS_POLL_SECONDS if self._row_builder.pending else _POLL_SECONDS
-            for event in attached.capture.wait(min(window_end, end or window_end, now + pause) - now):
+            until = min(window_end, end or window_end, now + pause, self._sampler.due if self._sampler else window_end)
+            for event in attached.capture.wait(until - now):
                 attached.processes.handle(event)
+            if self._sampler is not None and time.monotonic() >= self._sampler.due:
+                self._sampler.look(time.monotonic)
             attached.rows.place()
             if now >= follow:
                 follow = now + _FOLLOW_SECONDS
@@ -194,7 +210,7 @@ class Recorder:
                 losses=losses,
             )
         )
-        notes = notes_on_kernel(attached.programs.blind)
+        notes = notes_on_kernel(attached.programs.blind) + (self._sampler.notes if self._sampler else ())
         if wanted.waits is not None:
             notes += notes_of(wanted.waits, self._pipeline.left_out, self._pipeline.longest, profile)
         return replace(profile, metadata=replace(profile.metadata, notes=notes))
@@ -202,6 +218,8 @@ class Recorder:
     def close(self) -> None:
         """Detach and unload."""
         self._row_builder.close()
+        if self._sampler is not None:
+            self._sampler.close()
         attached, self._attached = self._attached, None
         if attached is None:
             self._loading.cancel()
@@ -211,7 +229,23 @@ class Recorder:
 
 def value_types(wanted: Wanted) -> tuple[ValueType, ...]:
     """The columns of a recording."""
-    return (ON_CPU_TYPES if wanted.on_cpu else ()) + (OFF_CPU_TYPES if wanted.waits is not None else ())
+    types = (ON_CPU_TYPES if wanted.on_cpu else ()) + (OFF_CPU_TYPES if wanted.waits is not None else ())
+    return types + ((GOROUTINE_WAIT,) if wanted.goroutines_hertz else ())
+
+
+def sampler_of(wanted: Wanted, builder: ProfileBuilder) -> "GoroutineSampler | None":
+    """What looks at goroutines; None where that is not wanted."""
+    if not wanted.goroutines_hertz:
+        return None
+    from agent.recording.goroutines import GoroutineSampler  # it needs numpy, which others do without
+
+    return GoroutineSampler(
+        builder,
+        wanted.pids,
+        wanted.goroutines_hertz,
+        per_goroutine=wanted.per_goroutine,
+        proc_root=wanted.proc_root,
+    )
 
 
 def load_error(error: LoadError) -> MachineError:

@@ -22,6 +22,8 @@ class Wanted:
     labels: bool = True
     """Whether samples of Go code have the labels that the program gave its goroutines."""
     per_goroutine: bool = False
+    goroutines_hertz: int = 0
+    """How often all goroutines of `pids` are looked at; 0: not at all."""
     on_cpu: bool = True
     waits: WaitSettings | None = None
     """What is kept of time off the CPU; None: nothing."""

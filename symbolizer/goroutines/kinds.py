@@ -1,5 +1,7 @@
 """From addresses to what people read: the kinds of goroutines in a snapshot, each named once."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -120,21 +122,25 @@ class Namer:
             self._labels[address] = found
         return found
 
+    def insides(self, stack: tuple[int, ...]) -> Iterator[int]:
+        """The file virtual addresses to look up: within the calls, but where the code was interrupted, there."""
+        binary, bias, exact = self._runtime.binary, self._runtime.bias, False
+        for pc in stack:
+            yield pc - bias if exact or binary.is_entry(pc - bias) else pc - bias - 1
+            exact = any(start <= pc < end for start, end in self._interrupted)
+
     def _frames(self, stack: tuple[int, ...]) -> tuple[GoFrame, ...]:
         """The calls of a stack, leaf first, as a traceback of Go shows them."""
-        binary, bias = self._runtime.binary, self._runtime.bias
+        binary = self._runtime.binary
         frames: list[GoFrame] = []
-        exact, callee = False, ""
-        for pc in stack:
-            vaddr = pc - bias
-            inside = vaddr if exact or binary.is_entry(vaddr) else vaddr - 1
-            exact = any(start <= pc < end for start, end in self._interrupted)
+        callee = ""
+        for inside in self.insides(stack):
             name = binary.function_name(inside)
             hidden = binary.is_wrapper(inside) and callee not in _PANICS
             callee = name
             chain = binary.symbolize(inside)
             if not chain:
-                frames.append(GoFrame(_printed(name) or f"{vaddr:#x}", "", 0, inlined=False))
+                frames.append(GoFrame(_printed(name) or f"{inside:#x}", "", 0, inlined=False))
             elif not (hidden and len(chain) == 1):
                 last = len(chain) - 1
                 frames += (
