@@ -1,10 +1,12 @@
 """What a recording says at its end: counts, what is missing or incomplete and why, and what to do about it."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from agent.recording.stacks import KERNEL_CODE, USER_CODE
 from exporters.describe import human_time, off_cpu_words
-from profiles.model import SAMPLES, WAITS, Kind, Loss, Profile
+from exporters.text import printable
+from profiles.model import GOROUTINE_WAIT, SAMPLES, WAITS, Kind, Loss, Profile
 from profiles.offcpu import OffCpu, is_idle, off_cpu_totals
 
 _REMEDIES = {
@@ -13,6 +15,7 @@ _REMEDIES = {
     "waits_full": "Raise --min-block: there were more distinct waits than the map holds.",
     "waiting_full": "Name processes (-p): there were more threads than the table holds.",
 }
+_SHOWN_STATES = 5
 _UNASKED = (KERNEL_CODE, USER_CODE)
 """Markers of what -U and -K leave out."""
 _FRAMES_REMEDY = (
@@ -75,10 +78,11 @@ def summarize(profile: Profile) -> list[str]:
     lines = _counted(profile, judged)
     lines += [f"  {loss.samples:,} ({share(loss.samples, everything)}): {loss.sentence}." for loss in judged.lost]
     lines += [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in profile.metadata.notes]
-    lines.append(
-        f"{share(judged.incomplete, judged.samples)} of stacks incomplete, "
-        f"{share(judged.unnamed, judged.frames)} of frames without a name."
-    )
+    if judged.frames:
+        lines.append(
+            f"{share(judged.incomplete, judged.samples)} of stacks incomplete, "
+            f"{share(judged.unnamed, judged.frames)} of frames without a name."
+        )
     remedy = _remedy(judged)
     if remedy:
         lines.append(remedy)
@@ -102,7 +106,22 @@ def _counted(profile: Profile, judged: Quality) -> list[str]:
         lines.append(f"{profile.total(samples):,} samples {when} on {cpus}; {lost}.")
     if off is not None:
         lines.append(f"{_waits(off)} {when}{'' if lines else f'; {lost}'}{_idle(off)}.")
-    return lines
+    looked = profile.column(GOROUTINE_WAIT.type)
+    return lines if looked is None else [*lines, f"{_goroutines(profile, looked)} {when}."]
+
+
+def _goroutines(profile: Profile, column: int) -> str:
+    """What goroutines waited for, the longest first."""
+    by_state: Counter[str] = Counter()
+    for sample in profile.samples:
+        by_state[profile.labels[sample.labels].state] += sample.values[column]
+    total = by_state.total()
+    parts = [f"{printable(state)} {share(time, total)}" for state, time in by_state.most_common(_SHOWN_STATES) if time]
+    return f"Goroutines waited {human_time(total)}{_in_brackets(parts)}"
+
+
+def _in_brackets(parts: list[str]) -> str:
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _waits(off: OffCpu) -> str:

@@ -10,7 +10,7 @@ The profile is embedded as JSON:
     columns      {type, unit} for each value; `column` is the one shown first
     processes    a text for each process
     threads      arrays text and process (an index), for each thread that was kept apart
-    states       a text for each state; the first is "": on the CPU
+    states       a text for each state, of threads off the CPU or of goroutines; the first is "": on the CPU
     groups       arrays process, thread (-1: not kept apart) and state, for each place where samples were taken
     strings      what the frames refer to
     frames       arrays name, file (indexes of strings), kind (an index of KINDS), line, inlined (0 or 1)

@@ -5,6 +5,9 @@ Pyroscope) are satisfied, `go tool pprof` all the more. Addresses and mappings a
 
 Nothing is left out: Go's idle time is there under its label, and a comment (which pprof shows above its reports)
 says how to leave it out.
+
+Labels that a program gives its goroutines have their own keys; one that is called as a label of ours is
+`label.KEY`, so that neither is taken for the other. Readers know no empty values: those are left out.
 """
 
 import gzip
@@ -166,15 +169,24 @@ class _Encoder:
         )
 
     def _labels(self, labels: Labels) -> list[pb.Label]:
-        numbers = (("pid", labels.pid), ("tid", labels.tid))
-        texts = (
-            ("thread_name", labels.thread),
-            ("process_name", labels.process),
-            ("container_id", labels.container),
-            ("state", labels.state),
-        )
-        return [pb.Label(key=self._string(key), num=number) for key, number in numbers if number] + [
-            pb.Label(key=self._string(key), str=self._string(text)) for key, text in texts if text
+        numbers = {"pid": labels.pid, "tid": labels.tid, "goroutine": labels.goroutine}
+        texts = {
+            "thread_name": labels.thread,
+            "process_name": labels.process,
+            "container_id": labels.container,
+            "state": labels.state,
+            "start_function": labels.start_function,
+        }
+        of_program: dict[str, str] = {}
+        for name, text in labels.more:
+            key = printable(name)
+            while not key or key in numbers or key in texts or key in of_program:
+                key = f"label.{key}"
+            of_program[key] = text
+        return [pb.Label(key=self._string(key), num=number) for key, number in numbers.items() if number] + [
+            pb.Label(key=self._string(key), str=self._string(text))
+            for key, text in (texts | of_program).items()
+            if text
         ]
 
 

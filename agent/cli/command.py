@@ -41,6 +41,10 @@ class Entry:
 
 COMMANDS = (
     Entry("record", "agent.cli.record", "Record", "profile a process, a container, a command or the whole node", True),
+    Entry(
+        *("goroutines", "agent.cli.goroutines", "ShowGoroutines"),
+        "who the goroutines of a Go process are, and what they wait for",
+    ),
     Entry("symbolize", "agent.cli.symbolize", "Symbolize", "name the code at addresses of a binary"),
     Entry("doctor", "agent.cli.doctor", "Doctor", "say what this machine or a process lacks, and the remedy"),
 )

@@ -4,8 +4,6 @@ import argparse
 import shutil
 import signal
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
@@ -14,20 +12,18 @@ from pathlib import Path
 from agent import __version__
 from agent.cli import arguments, waits
 from agent.cli.limits import raise_file_limit
-from agent.cli.output import emit
+from agent.cli.outputs import Output, checked, how_to_open, write
 from agent.cli.progress import progress
-from agent.errors import NoSamplesError, OutputError, TargetError, UsageError
+from agent.errors import NoSamplesError, TargetError, UsageError
 from agent.launch import HeldCommand
 from agent.procfs.process import command_name, process_of
 from agent.recording.wanted import Wanted
 from agent.summary import summarize
-from exporters.file import write_file
-from exporters.formats import Format, UnknownFormat, format_for, format_named
 from profiles.model import Profile
 
 DEFAULT_HERTZ = 49
+DEFAULT_LOOK_HERTZ, MAX_LOOK_HERTZ = 10, 20
 DEMO_SECONDS = 10.0
-STDOUT = "-"
 
 
 class Record:
@@ -60,14 +56,13 @@ class Record:
             *("-F", "--frequency"),
             metavar="HZ",
             type=arguments.hertz,
-            default=DEFAULT_HERTZ,
-            help=f"samples a second and CPU (default {DEFAULT_HERTZ})",
+            help=f"samples a second and CPU (default {DEFAULT_HERTZ}), looks a second at goroutines (default 10)",
         )
         stacks = parser.add_mutually_exclusive_group()
         stacks.add_argument("-U", "--user", action="store_true", help="user stacks only")
         stacks.add_argument("-K", "--kernel", action="store_true", help="kernel stacks only")
         parser.add_argument("--per-thread", action="store_true", help="keep threads apart")
-        parser.add_argument("--per-goroutine", action="store_true", help="keep goroutines apart (CPU time of Go)")
+        parser.add_argument("--per-goroutine", action="store_true", help="keep goroutines of Go apart")
         parser.add_argument(
             *("-o", "--output"),
             metavar="FILE",
@@ -77,6 +72,10 @@ class Record:
             "standard output (default: a .pb.gz and an .html named after target and time)",
         )
         waits.add_options(parser)
+        goroutines = parser.add_argument_group("goroutines")
+        goroutines.add_argument(
+            "--goroutines", action="store_true", help="where goroutines of Go are while they do not run, and what for"
+        )
         parser.add_argument("--force", action="store_true", help="write over files that exist")
         parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the summary")
 
@@ -85,6 +84,8 @@ class Record:
         _check(args)
         outputs = _outputs(args)
         args.waits = waits.settings_of(args)
+        args.look_hertz = min(args.frequency or DEFAULT_LOOK_HERTZ, MAX_LOOK_HERTZ) if args.goroutines else 0
+        args.sample_cpu = args.on_cpu or (args.waits is None and not args.goroutines)
         with ExitStack() as stack:
             command, service_pid = None, 0
             if args.demo:
@@ -94,13 +95,14 @@ class Record:
                 stack.callback(command.wait)
             pids = args.pid or tuple(pid for pid in (service_pid, command.pid if command else 0) if pid)
             profile = _record(args, pids, command)
-            _write(profile, outputs, force=args.force)
+            write(profile, outputs, force=args.force)
             _tell(summarize(profile))
-            _tell(_how_to_open(outputs))
+            _tell(how_to_open(outputs))
             if command is not None:
                 return command.wait()
         if not profile.samples:
-            did_nothing = "did not wait" if args.waits is not None else "used no CPU time"
+            waited = args.waits is not None or args.goroutines
+            did_nothing = "did not wait" if waited else "used no CPU time"
             raise NoSamplesError(
                 f"No sample was taken: the target {did_nothing}.", "Record for longer, or while it has work to do."
             )
@@ -114,6 +116,8 @@ def _check(args: argparse.Namespace) -> None:
     args.duration = args.seconds if args.seconds is not None else args.duration
     if args.program and (args.pid or args.cgroup or args.demo):
         raise UsageError("A command and another target were given.", "Give one of -p, --cgroup, --demo or -- COMMAND.")
+    if args.goroutines and not (args.program or args.pid or args.demo):
+        raise UsageError("Goroutines are those of named processes.", "Add -p PID, --demo or -- COMMAND.")
     if args.demo and args.duration is None:
         args.duration = DEMO_SECONDS
     for pid in args.pid or ():
@@ -124,26 +128,13 @@ def _check(args: argparse.Namespace) -> None:
             raise TargetError(f"{pid} is a thread of process {process}.", f"Give -p {process}, with --per-thread.")
 
 
-def _outputs(args: argparse.Namespace) -> list[tuple[str, Format]]:
+def _outputs(args: argparse.Namespace) -> list[Output]:
     """Where the profile goes, each with its format. Raises UsageError and OutputError before anything is sampled."""
     names = args.output
     if not names:
         stem = f"goroscope-{_target_word(args)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
         names = [f"{stem}.pb.gz", f"{stem}.html"]
-    outputs = []
-    for name in names:
-        try:
-            outputs.append((name, format_named("folded") if name == STDOUT else format_for(name)))
-        except UnknownFormat as error:
-            raise UsageError(f"{error}.", "Name the file after the format it shall have.") from error
-        path = Path(name)
-        if name == STDOUT:
-            continue
-        if path.is_file() and not args.force:
-            raise OutputError(f"{name} exists already.", "Give another name, or --force to write over it.")
-        if not path.parent.is_dir():
-            raise OutputError(f"The directory {path.parent} does not exist.", "Make it first.")
-    return outputs
+    return checked(names, force=args.force)
 
 
 def _target_word(args: argparse.Namespace) -> str:
@@ -172,26 +163,28 @@ def _demo() -> Iterator[int]:
 def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldCommand | None) -> Profile:
     from agent.doctor.checks import preflight
     from agent.doctor.machine import Machine
-    from agent.recording.recorder import Recorder
+    from agent.recording.recorder import recorder_for
     from symbolizer.elf.truncation import survive_truncation
 
-    preflight(Machine())
+    if args.sample_cpu or args.waits is not None:
+        preflight(Machine())
     survive_truncation()
     raise_file_limit()
     target = _target_text(args, pids)
     wanted = Wanted(
-        hertz=args.frequency,
+        hertz=args.frequency or DEFAULT_HERTZ,
         pids=pids,
         cgroup=args.cgroup,
         user=not args.kernel,
         kernel=not args.user,
         per_thread=args.per_thread,
         per_goroutine=args.per_goroutine,
-        on_cpu=args.on_cpu or args.waits is None,
+        goroutines_hertz=args.look_hertz,
+        on_cpu=args.sample_cpu,
         waits=args.waits,
         program=(shutil.which(args.program[0]) or "") if args.program else "",
     )
-    with Recorder(wanted) as recorder, _interruptible() as interrupted:
+    with recorder_for(wanted) as recorder, _interruptible() as interrupted:
         recorder.start()
         if command is not None:
             command.release()
@@ -215,9 +208,16 @@ def _record(args: argparse.Namespace, pids: tuple[int, ...], command: HeldComman
 
 
 def _what(wanted: Wanted, target: str) -> str:
-    if not wanted.on_cpu:
-        return f"Following the waits of {target}"
-    return f"Sampling {target} at {wanted.hertz} Hz{', and following its waits,' if wanted.waits is not None else ''}"
+    """What is done to whom: `Sampling PID 7 at 49 Hz, following its waits`."""
+    often = f"{wanted.goroutines_hertz} times a second"
+    doing = [f"Sampling {target} at {wanted.hertz} Hz"] if wanted.on_cpu else []
+    if wanted.waits is not None:
+        doing.append("following its waits" if doing else f"Following the waits of {target}")
+    if wanted.goroutines_hertz:
+        doing.append(
+            f"looking at its goroutines {often}" if doing else f"Looking at the goroutines of {target} {often}"
+        )
+    return ", ".join(doing) + ("," if len(doing) > 1 else "")
 
 
 def _ending(
@@ -259,36 +259,6 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         # Once asked they are ignored for good: a handler of Python's is taken away before the interpreter has ended.
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if asked else handler)
-
-
-def _write(profile: Profile, outputs: list[tuple[str, Format]], *, force: bool) -> None:
-    """Write every output; where one fails the others are still written, and the profile is kept somewhere."""
-    failures = []
-    for name, known in outputs:
-        data = known.encode(profile)
-        try:
-            if name == STDOUT:
-                emit(data.decode("utf-8"))
-            else:
-                write_file(name, data, force)
-        except OSError as error:
-            failures.append(f"{name} could not be written: {error.strerror}.")
-    if failures:
-        raise OutputError(" ".join(failures), _rescue(profile))
-
-
-def _rescue(profile: Profile) -> str:
-    """Keep the profile in the temporary directory: where it is now, as a sentence."""
-    path = Path(tempfile.gettempdir()) / f"goroscope-rescued-{time.time_ns()}.pb.gz"
-    try:
-        write_file(str(path), format_named("pprof").encode(profile), force=False)
-    except OSError as error:
-        return f"It could not be kept in {path.parent} either: {error.strerror}."
-    return f"The profile was kept as {path}."
-
-
-def _how_to_open(outputs: list[tuple[str, Format]]) -> list[str]:
-    return [f"{name}: {known.viewer.format(path=name)}" for name, known in outputs if name != STDOUT]
 
 
 def _tell(lines: list[str]) -> None:

@@ -17,7 +17,6 @@ from profiles.goroutines import Kind as GoroutineKind
 from profiles.model import Frame, Kind, Labels, Location, ProfileBuilder
 from symbolizer.goroutines.snapshot import Field, Snapshot
 
-MAX_HERTZ = 20
 _MAX_SHARE = 0.5
 """Of the time: where looking takes longer than its period allows, it is done more seldom."""
 _ATTACH_TRIES = 40
@@ -48,7 +47,7 @@ class GoroutineSampler:
         """Nothing is read before the first `look`."""
         self._builder = builder
         self._pending = dict.fromkeys(pids, _ATTACH_TRIES)
-        self._period = 1 / min(hertz, MAX_HERTZ)
+        self._period = 1 / hertz
         self._per_goroutine = per_goroutine
         self._proc = proc_root
         self._followed: dict[int, _Followed] = {}

@@ -38,8 +38,9 @@ from symbolizer.kernel import KernelSymbols
 
 if TYPE_CHECKING:
     from agent.recording.goroutines import GoroutineSampler
+    from agent.recording.goroutines_only import GoroutineRecorder
 
-__all__ = ["Recorder", "Wanted", "load_error"]
+__all__ = ["Recorder", "Wanted", "load_error", "recorder_for"]
 
 _POLL_SECONDS = 1.0
 _FOLLOW_SECONDS = 2.0
@@ -225,6 +226,15 @@ class Recorder:
             self._loading.cancel()
             return
         attached.close()
+
+
+def recorder_for(wanted: Wanted) -> "Recorder | GoroutineRecorder":
+    """What records what is wanted. Raises MachineError."""
+    if wanted.on_cpu or wanted.waits is not None:
+        return Recorder(wanted)
+    from agent.recording.goroutines_only import GoroutineRecorder  # it needs numpy, which others do without
+
+    return GoroutineRecorder(wanted)
 
 
 def value_types(wanted: Wanted) -> tuple[ValueType, ...]:

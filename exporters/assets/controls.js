@@ -49,7 +49,7 @@ function fillViews(views, columns, state) {
   byId("column").value = String(state.column);
 }
 
-// A box to tick for each state of threads off the CPU, with the time (or what is shown of it) spent in it.
+// A box to tick for each state of threads off the CPU or of goroutines, with the time (or what is shown of it) spent in it.
 function fillStates(raw, onChange) {
   const boxes = raw.states.map((name, index) => {
     const input = element("input", { type: "checkbox", value: String(index) });
@@ -63,9 +63,9 @@ function fillStates(raw, onChange) {
 }
 
 function updateStates(raw, groupSums, type, state) {
-  byId("states").hidden = raw.states.length < 2 || state.view === "on";
   const wanted = wantedGroups(raw.groups, { ...state, states: raw.states.map(() => true) });
   const sums = sumsBy("state", raw.states.length, raw.groups, groupSums, wanted);
+  byId("states").hidden = raw.states.length < 2 || (state.view === "on" && !sums.some((sum, index) => index > 0 && sum > 0));
   for (const label of byId("states").children) {
     const index = Number(label.firstChild.value);
     label.firstChild.checked = state.states[index];

@@ -77,7 +77,10 @@ class Namer:
             hashes = (hashes ^ column) * _MIX
             hashes ^= hashes >> np.uint64(29)
         _, first, kind = np.unique(hashes, return_index=True, return_inverse=True)
-        return tuple(self._kind(snapshot, row) for row in first.tolist()), kind
+        # Equal sets of labels at different places make equal kinds.
+        numbers: dict[Kind, int] = {}
+        same = [numbers.setdefault(self._kind(snapshot, row), len(numbers)) for row in first.tolist()]
+        return tuple(numbers), np.array(same, np.int64)[kind]
 
     def _kind(self, snapshot: Snapshot, row: int) -> Kind:
         own = dict(zip(Field, snapshot.fields[row].tolist(), strict=True))
@@ -141,11 +144,10 @@ class Namer:
             chain = binary.symbolize(inside)
             if not chain:
                 frames.append(GoFrame(_printed(name) or f"{inside:#x}", "", 0, inlined=False))
-            elif not (hidden and len(chain) == 1):
-                last = len(chain) - 1
-                frames += (
-                    GoFrame(_printed(one.function), one.file, one.line, index < last) for index, one in enumerate(chain)
-                )
+            for one in chain:
+                inlined = (one.system_name or one.function) != name
+                if inlined or not hidden:
+                    frames.append(GoFrame(_printed(one.function), one.file, one.line, inlined))
         return tuple(frames)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = ("agent", "bpf", "exporters", "profiles", "symbolizer")
+OURS = ("agent", "bpf", "exporters", "profiles", "symbolizer", "vagrant")
 
 # What a folder's modules may import of ours; a dotted name allows that module only.
 ALLOWED = {
@@ -16,7 +16,9 @@ ALLOWED = {
     "symbolizer": ("symbolizer", "profiles"),
     "exporters": ("exporters", "profiles"),
     "bpf": ("bpf", "symbolizer.unwind.rows"),
-    "agent": OURS,
+    "agent": ("agent", "bpf", "exporters", "profiles", "symbolizer"),
+    # It runs before there is an environment, and on machines that profile nothing.
+    "vagrant": ("vagrant",),
 }
 # The loader runs under the distribution's Python, which knows none of the libraries we install.
 LOADER = "bpf/loader.py"
@@ -65,6 +67,8 @@ def test_a_folder_imports_only_what_the_layering_rule_allows(folder: str) -> Non
         ("symbolizer", "def late():\n    from agent.errors import GoroscopeError"),
         ("exporters", "import importlib\nimportlib.import_module('agent.cli.main')"),
         ("bpf", "from symbolizer.elf.file import ElfFile"),
+        ("agent", "from vagrant.booting.listed import read_list"),
+        ("vagrant", "from agent.errors import GoroscopeError"),
     ],
 )
 def test_the_rule_notices_a_forbidden_import(folder: str, source: str) -> None:
@@ -91,6 +95,11 @@ def test_exactly_one_file_imports_bcc() -> None:
 def test_the_loader_imports_the_standard_library_and_bcc_only() -> None:
     roots = {name.partition(".")[0] for name in imports((ROOT / LOADER).read_text())}
     assert roots - sys.stdlib_module_names <= {"bcc", "bpf"}
+
+
+def test_vagrant_imports_the_standard_library_only() -> None:
+    roots = {name.partition(".")[0] for path in modules("vagrant") for name in imports(path.read_text())}
+    assert roots - sys.stdlib_module_names == {"vagrant"}
 
 
 def test_only_commands_import_the_terminal_library() -> None:

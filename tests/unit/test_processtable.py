@@ -44,7 +44,7 @@ def test_a_process_is_written_as_the_walker_reads_it(maps: dict[str, MemoryMap])
         g_m,
     ) = value[:17]
     assert (space, mcall, mcall_size, morestack, sigpanic, sigpanic_size) == (99, 0x1000, 0x80, 0, 0x2000, 0x100)
-    assert (count, flags, tls, g_m, value[-2]) == (2, abi.MAPPINGS_KNOWN, -8, 48, 96)
+    assert (count, flags, tls, g_m, value[20]) == (2, abi.MAPPINGS_KNOWN, -8, 48, 96)
     written = [abi.MAPPING.unpack(maps["mappings"].elements[first + index]) for index in range(count)]
     assert written == [(0x400000, 0, 512, 3 | abi.GO_CODE), (0x7F0000000000, 2**64 - 4096, 256, 0)]
 

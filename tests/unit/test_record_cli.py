@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli import record
+from agent.cli import outputs, record
 from agent.cli.main import main, parse
 from agent.errors import OutputError
 from exporters.formats import format_named
@@ -100,19 +100,19 @@ def test_files_are_named_after_target_and_time(tmp_path: Path, monkeypatch: pyte
 def test_one_output_that_fails_does_not_cost_the_others_nor_the_profile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record.tempfile, "gettempdir", lambda: str(tmp_path))
-    outputs = [
+    monkeypatch.setattr(outputs.tempfile, "gettempdir", lambda: str(tmp_path))
+    files = [
         (str(tmp_path / "gone" / "x.html"), format_named("html")),
         (str(tmp_path / "x.folded"), format_named("folded")),
     ]
     with pytest.raises(OutputError, match=r"x\.html could not be written: No such file or directory") as caught:
-        record._write(everything(), outputs, force=False)
+        outputs.write(everything(), files, force=False)
     assert (tmp_path / "x.folded").stat().st_size > 0
     (kept,) = tmp_path.glob("goroscope-rescued-*.pb.gz")
     assert caught.value.remedy == f"The profile was kept as {kept}."
 
 
 def test_where_nothing_can_be_kept_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record.tempfile, "gettempdir", lambda: str(tmp_path / "gone"))
+    monkeypatch.setattr(outputs.tempfile, "gettempdir", lambda: str(tmp_path / "gone"))
     with pytest.raises(OutputError, match=r"It could not be kept in .* either: No such file or directory"):
-        record._write(everything(), [(str(tmp_path / "gone" / "x.html"), format_named("html"))], force=False)
+        outputs.write(everything(), [(str(tmp_path / "gone" / "x.html"), format_named("html"))], force=False)

@@ -16,10 +16,11 @@ from bpf.waits import WaitSettings
 @pytest.mark.parametrize(
     ("wanted", "target", "flags"),
     [
-        (Wanted(), Target.ALL, Want.USER | Want.KERNEL),
-        (Wanted(pids=(17,)), Target.PIDS, Want.USER | Want.KERNEL),
-        (Wanted(cgroup=Path("/x"), user=False), Target.CGROUP, Want.KERNEL),
-        (Wanted(kernel=False, per_thread=True), Target.ALL, Want.USER | Want.PER_THREAD),
+        (Wanted(), Target.ALL, Want.USER | Want.KERNEL | Want.LABELS),
+        (Wanted(pids=(17,), labels=False), Target.PIDS, Want.USER | Want.KERNEL),
+        (Wanted(cgroup=Path("/x"), user=False), Target.CGROUP, Want.KERNEL | Want.LABELS),
+        (Wanted(kernel=False, per_thread=True, labels=False), Target.ALL, Want.USER | Want.PER_THREAD),
+        (Wanted(user=False, per_goroutine=True, labels=False), Target.ALL, Want.KERNEL | Want.PER_GOROUTINE),
     ],
 )
 def test_what_is_wanted_becomes_what_the_programs_are_told(wanted: Wanted, target: Target, flags: Want) -> None:
