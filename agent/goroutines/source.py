@@ -4,6 +4,7 @@ import secrets
 import time
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,19 +14,21 @@ from numpy.typing import NDArray
 from agent.errors import MachineError, TargetError
 from agent.goroutines.seen import Seen
 from agent.processes.spaces import AddressSpace, Region, SpaceReader
+from agent.procfs.maps import read_maps
 from agent.procfs.memory import ProcessMemory
 from profiles.goroutines import Goroutines, Kind
 from profiles.model import Kind as LocationKind
 from profiles.model import Location
 from symbolizer.files import FileCache
 from symbolizer.go.binary import GoBinary
-from symbolizer.goroutines.attach import NotReadableError, attach
+from symbolizer.goroutines.attach import NotReadableError, attach, listed
 from symbolizer.goroutines.kinds import Namer
 from symbolizer.goroutines.memory import UnreadableError
 from symbolizer.goroutines.snapshot import Field, Progress, Reader, Snapshot
 from symbolizer.goroutines.steps import Steps, Stop
 from symbolizer.goroutines.threads import threads_of
 from symbolizer.goroutines.unwind import Unwinder
+from symbolizer.goroutines.waiting import WaitReader
 
 
 class Source:
@@ -34,18 +37,23 @@ class Source:
     def __init__(self, pid: int, proc_root: Path = Path("/proc")) -> None:
         """Find what is needed in the process. Raises TargetError and MachineError."""
         self._pid, self._proc = pid, proc_root
-        space = SpaceReader(FileCache(), proc_root).read(0, pid)
-        self.process = space.command
-        binary, self._region = _go_of(space, pid, proc_root)
         try:
             self._memory = ProcessMemory(pid, proc_root)
+        except (FileNotFoundError, ProcessLookupError) as error:
+            raise TargetError(f"There is no process {pid}.", "Give the id of a running process.") from error
         except OSError as error:
             raise MachineError(
                 f"The memory of process {pid} may not be read: {error.strerror}.",
                 "Run as root, or with CAP_SYS_PTRACE (see also /proc/sys/kernel/yama/ptrace_scope).",
             ) from error
         try:
+            space = SpaceReader(FileCache(), proc_root).read(0, pid)
+            self.process = space.command
+            binary, self._region = _go_of(space, pid, proc_root)
             self._runtime = attach(binary, self._region.bias, self._memory)
+        except TargetError:
+            self.close()
+            raise
         except NotReadableError as error:
             self.close()
             raise TargetError(
@@ -54,10 +62,10 @@ class Source:
             ) from error
         except UnreadableError as error:
             self.close()
-            raise _gone(pid) from error
-        self._reader = Reader(
-            self._runtime, self._memory, Unwinder(Steps(self._runtime), self._memory, secrets.randbits(64))
-        )
+            raise _gone(pid, proc_root) from error
+        steps = Steps(self._runtime)
+        self._reader = Reader(self._runtime, self._memory, Unwinder(steps, self._memory, secrets.randbits(64)))
+        self._waits = WaitReader(self._runtime, self._memory, steps)
         self._namer = Namer(self._runtime, self._memory)
         self._seen = Seen()
 
@@ -76,7 +84,9 @@ class Source:
     def take(self, progress: Progress = lambda _done, _all: None) -> Goroutines:
         """All goroutines now. Raises TargetError where the process has gone."""
         taken, now = time.time_ns(), time.monotonic_ns()
-        return self._named(*self.sample(progress), taken, now)
+        found = self._named(*self.sample(progress), taken, now)
+        self._check_it_lives()
+        return found
 
     def sample(
         self, progress: Progress = lambda _done, _all: None
@@ -85,8 +95,17 @@ class Source:
         try:
             snapshot = self._reader.take(progress)
         except UnreadableError as error:
-            raise _gone(self._pid) from error
-        return snapshot, *self._namer.kinds(snapshot)
+            raise _gone(self._pid, self._proc) from error
+        kinds, kind = self._namer.kinds(snapshot)
+        self._check_it_lives()
+        return snapshot, kinds, kind
+
+    def _check_it_lives(self) -> None:
+        """Of a process that went meanwhile, goroutines look as if they had ended before. Raises TargetError."""
+        try:
+            listed(self._runtime, self._memory)
+        except UnreadableError as error:
+            raise _gone(self._pid, self._proc) from error
 
     def locations(self, addresses: tuple[int, ...]) -> Iterator[Location]:
         """The locations of a stack of a sample, leaf first, as those of samples of CPU time are."""
@@ -98,6 +117,7 @@ class Source:
         self, snapshot: Snapshot, kinds: tuple[Kind, ...], kind: NDArray[np.int64], taken: int, now: int
     ) -> Goroutines:
         fields = snapshot.fields
+        waits = self._waits.read(snapshot)
         since = fields[:, Field.WAITSINCE].astype(np.int64)
         version = self._runtime.binary.version
         return Goroutines(
@@ -111,11 +131,12 @@ class Source:
             creators=_column(fields[:, Field.PARENT]),
             waiting_ns=_column(self._seen.waiting_ns(fields, now)),
             at_most_ns=_column(np.where((since > 0) & (since < now), now - since, 0)),
-            waits_for=_column(np.zeros(len(fields), np.int64)),
+            waits_for=_column(waits.waits_for),
             threads=_column(threads_of(snapshot, self._runtime.layout, self._memory)),
             dead=snapshot.dead,
             unsettled=int((snapshot.stops == Stop.CHANGING).sum()),
             partial=snapshot.partial,
+            channels=waits.channels,
         )
 
 
@@ -124,14 +145,18 @@ def _column(values: NDArray[Any]) -> Sequence[int]:
     return array("q", values.astype(np.int64).tobytes())
 
 
-def _gone(pid: int) -> TargetError:
+def _gone(pid: int, proc_root: Path) -> TargetError:
+    """What became of a process whose memory cannot be read any more."""
+    with suppress(OSError):
+        if read_maps(pid, proc_root):
+            return TargetError(f"Process {pid} runs another program now.", "Start again to see that one.")
     return TargetError(f"Process {pid} has gone.", "Give the id of a running process.")
 
 
 def _go_of(space: AddressSpace, pid: int, proc_root: Path) -> tuple[GoBinary, Region]:
     """The Go program or library in a process. Raises TargetError where there is none."""
     if not space.regions and not (proc_root / str(pid)).exists():
-        raise TargetError(f"There is no process {pid}.", "Give the id of a running process.")
+        raise _gone(pid, proc_root)
     causes = []
     for region in space.regions:
         if region.binary is None:

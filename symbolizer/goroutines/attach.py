@@ -18,8 +18,9 @@ MAX_LISTED = 1 << 24
 """Goroutines, dead ones included, that a list may have at all."""
 _TEXT, _BSS, _EBSS = 22, 28, 29
 _TEXT_SECTIONS = {27: 360, 26: 336, 0: 328}
-"""Offset of the length of `runtime.moduledata.textsectmap`, less 8, from a minor version on."""
+"""Offset of `runtime.moduledata.textsectmap`, a slice, from a minor version on."""
 _SLICE = struct.Struct("<QQQ")
+_MAX_SECTIONS = 1 << 16
 _MAX_CODE = 4096
 _MAX_SCANNED = 64 << 20
 _PROBED = 256
@@ -75,9 +76,11 @@ def _bss(binary: GoBinary, bias: int, memory: Memory) -> tuple[int, int]:
     words = struct.unpack("<30Q", memory.read(start, 240))
     if words[_TEXT] != binary.text + bias:
         raise NotReadableError("Go's module data is of an unknown layout in it.")
-    minor = binary.version[1] if binary.version else 0
-    sections = next(offset for first, offset in _TEXT_SECTIONS.items() if minor >= first) + 8
-    if int.from_bytes(memory.read(start + sections, 8), "little") > 1:
+    version = binary.version or OLDEST
+    sections = next(offset for first, offset in _TEXT_SECTIONS.items() if version[1] >= first)
+    _, length, capacity = _SLICE.unpack(memory.read(start + sections, _SLICE.size))
+    # Of a version that is not known it may be anything, and of one that is not the one named it is no such slice.
+    if version[:2] <= NEWEST and 1 < length == capacity < _MAX_SECTIONS:
         raise NotReadableError("Its code is so large that it was linked in several sections, which is not supported.")
     low, high = words[_BSS], words[_EBSS]
     if not 0 < low < high < USER_LIMIT:
@@ -107,11 +110,10 @@ def _headers(binary: GoBinary, bias: int, bss: tuple[int, int], memory: Memory) 
         & (length <= capacity)
         & (capacity < MAX_LISTED)
     )
-    order = np.nonzero(plausible)[0]
+    at = np.nonzero(plausible)[0]
     # While the collector runs it has a copy of the header; the list itself has room to grow.
-    return [bss[0] + 8 * int(at) for at in sorted(order, key=lambda at: (-int(length[at]), -int(capacity[at])))][
-        :_PROBED
-    ]
+    order = np.lexsort((capacity[at], length[at]))[::-1]
+    return [bss[0] + 8 * one for one in at[order[:_PROBED]].tolist()]
 
 
 def _slice(header: int, memory: Memory) -> tuple[int, int] | None:

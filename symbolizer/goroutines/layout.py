@@ -114,8 +114,9 @@ def probe(words: Words, is_entry: Callable[[int], bool], is_code: Callable[[int]
 
     `is_entry` tells whether a function begins at an address, `is_code` whether there is code of Go.
     """
+    entries = _entries(words, is_entry)
     for goid in range(*_GOID, 8):
-        for startpc in _entries(words, is_entry):
+        for startpc in entries:
             layout = Layout(goid, startpc, goid - 48, 64, 184)
             if agrees(layout, words, is_entry, is_code):
                 return layout
@@ -135,10 +136,11 @@ def agrees(layout: Layout, words: Words, is_entry: Callable[[int], bool], is_cod
     """Whether a layout makes sense of some g that are not all dead.
 
     Each has a status; those that live have ids of their own, a stack that holds their stack pointer, and were mostly
-    made by code to begin where a function begins.
+    made by code to begin where a function begins. Those that wait are in no system call.
     """
     status = words[:, layout.status // 8] & np.uint64(0xFFFFFFFF & ~SCAN)
-    live = words[np.isin(status, np.array(LIVE, np.uint64))]
+    lives = np.isin(status, np.array(LIVE, np.uint64))
+    live = words[lives]
     if not np.isin(status, _STATUSES).all() or not len(live):
         return False
     ids = live[:, layout.goid // 8]
@@ -146,6 +148,9 @@ def agrees(layout: Layout, words: Words, is_entry: Callable[[int], bool], is_cod
         return False
     low, high, sp = (live[:, offset // 8] for offset in (layout.stack_lo, layout.stack_hi, layout.sched_sp))
     if ((low < high) & (low < sp) & (sp <= high)).mean() <= _MOST:
+        return False
+    in_syscall = live[status[lives] == WAITING][:, layout.syscallsp // 8] != 0
+    if len(in_syscall) and in_syscall.mean() >= 1 - _MOST:
         return False
     made_by = live[:, layout.gopc // 8]
     if (live[:, layout.parent_goid // 8] >= 1 << 40).any() or (

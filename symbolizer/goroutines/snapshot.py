@@ -22,6 +22,7 @@ MAX_LIVE = 1 << 20
 _LISTED_AT_ONCE, _AT_ONCE = 1 << 15, 1 << 13
 _GAP = 1024
 _TRIES = 4
+_MAX_ID = 1 << 63
 _LIVE = np.array(LIVE, np.uint64)
 _STATUS_BITS = np.uint64(0xFFFFFFFF & ~SCAN)
 
@@ -96,9 +97,9 @@ class Reader:
         for first in range(0, len(order), _AT_ONCE):
             progress(first, len(order))
             self._read_stacks(order[first : first + _AT_ONCE], addresses, fields, hashes, stops, stacks)
-        living = np.isin(fields[:, Field.STATUS], _LIVE) & (fields[:, Field.GOID] != 0)
-        by_id = np.nonzero(living)[0]
-        by_id = by_id[np.argsort(fields[by_id, Field.GOID], kind="stable")]
+        ids = fields[:, Field.GOID]
+        by_id = np.nonzero(np.isin(fields[:, Field.STATUS], _LIVE) & (ids != 0) & (ids < _MAX_ID))[0]
+        by_id = by_id[np.unique(ids[by_id], return_index=True)[1]]
         numbers = {hashed: index for index, hashed in enumerate(stacks)}
         unique, inverse = np.unique(hashes[by_id], return_inverse=True)
         stack = np.array([numbers[one] for one in unique.tolist()], np.int64)[inverse]

@@ -61,7 +61,11 @@ class Steps:
         """Of each address: bytes from the stack pointer to the return address, and a Stop."""
         at, known = self._places(pcs)
         if not known.all():
-            self._learn(np.unique(pcs[~known]))
+            unknown = np.unique(pcs[~known])
+            if len(self._known) + len(unknown) > _MAX_KNOWN:
+                self._forget()
+                unknown = np.unique(pcs[pcs != 0])
+            self._learn(unknown)
             at, _ = self._places(pcs)
         return self._sizes[at], self._stops[at]
 
@@ -71,8 +75,6 @@ class Steps:
         return at, self._known[at] == pcs
 
     def _learn(self, pcs: U64s) -> None:
-        if len(self._known) + len(pcs) > _MAX_KNOWN:
-            self._forget()
         told = [self._look(pc) for pc in pcs.tolist()]
         known = np.concatenate((self._known, pcs))
         order = np.argsort(known, kind="stable")
