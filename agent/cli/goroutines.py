@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent import __version__
 from agent.cli import goroutine_dump, goroutine_json, goroutine_text, outputs
 from agent.cli.arguments import seconds
+from agent.cli.goroutine_leaks import INTERVAL, ROUNDS, run_leaks
 from agent.cli.goroutine_words import counted, left_out
 from agent.cli.output import emit
 from agent.cli.reading import reading
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from agent.goroutines.source import Source
 
 _BY = (By.STATE, By.REASON, By.CREATED_BY, By.FUNCTION, By.LABEL, By.STACK)
-_VIEWS = ("full", "id", "waits", "watch", "output")
+_VIEWS = ("full", "id", "waits", "watch", "leaks", "output")
 """Options that each say what is to be shown: one of them at most."""
 _GROUPED = {"by": ("watch",), "sort": ("waits",), "min": ("waits", "watch")}
 """Options about groups, and the views beside the default one that show groups so."""
@@ -41,6 +42,7 @@ class ShowGoroutines:
       goroscope goroutines -p 4217                    groups of goroutines with the same stack, state and labels
       goroscope goroutines -p 4217 --by created-by    who made them
       goroscope goroutines -p 4217 --watch 5          what comes, grows and goes
+      goroscope goroutines -p 4217 --leaks            which pile up and will not be woken
       goroscope goroutines -p 4217 --waits            what they wait for, and who else does
       goroscope goroutines -p 4217 --full             all of them, as Go's own dump
       goroscope goroutines -p 4217 -o now.html        a flame graph of where they are
@@ -63,6 +65,11 @@ class ShowGoroutines:
         view.add_argument("--id", metavar="N", type=_count, help="this goroutine in full")
         view.add_argument("--waits", action="store_true", help="by the channel or lock that they wait for")
         view.add_argument("--watch", metavar="SECONDS", type=seconds, help="groups, then what changes, until Ctrl-C")
+        view.add_argument("--leaks", action="store_true", help="which of them pile up and will not be woken, and why")
+        view.add_argument(
+            "--interval", metavar="SECONDS", type=seconds, help=f"with --leaks: between looks (default {INTERVAL:g})"
+        )
+        view.add_argument("--rounds", metavar="N", type=_count, help=f"with --leaks: looks (default {ROUNDS})")
         view.add_argument(
             *("-o", "--output"),
             metavar="FILE",
@@ -83,8 +90,13 @@ class ShowGoroutines:
         if process is not None and process != args.pid:
             raise TargetError(f"{args.pid} is a thread of process {process}.", f"Give -p {process}.")
         from agent.goroutines.source import Source  # numpy and the reader of binaries: not for --help
+        from symbolizer.elf.truncation import survive_truncation
 
+        survive_truncation()
         with closing(Source(args.pid)) as source:
+            if args.leaks:
+                interval, rounds = args.interval or INTERVAL, args.rounds or ROUNDS
+                return run_leaks(source, interval, rounds, as_json=args.json, exact=source.tells_of_waking)
             if args.watch is not None:
                 return _watch(source, args, grouping)
             goroutines = _take(source)
@@ -111,6 +123,10 @@ def _check(args: argparse.Namespace) -> None:
     for name, fitting in _GROUPED.items():
         if getattr(args, name) is not None and view and view not in fitting:
             raise UsageError(f"--{name} says nothing with --{view}.", f"Leave out --{name}.")
+    if (args.interval is not None or args.rounds is not None) and not args.leaks:
+        raise UsageError("--interval and --rounds without --leaks say nothing.", "Add --leaks.")
+    if args.rounds is not None and args.rounds < 2:
+        raise UsageError("One look shows no growth.", "Give --rounds 2 or more.")
     if args.json and args.output:
         raise UsageError("--json and --output cannot be had at once.", "Give one of them.")
     if (args.per_goroutine or args.force) and not args.output:

@@ -1,11 +1,15 @@
-"""Since when goroutines have been seen where they are: what the process itself keeps is no time of waiting."""
+"""Since when goroutines have been seen where they are: what the process itself keeps is no time of waiting.
+
+A goroutine that woke and went back to the same place has run meanwhile, which Go counts in a byte of its g.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from symbolizer.goroutines.snapshot import Field, Fields
 
-_PLACE = (Field.GOID, Field.STATUS, Field.SP, Field.PC)
+# Not the stack pointer: the collector moves the stacks of those that wait.
+_PLACE = (Field.GOID, Field.STATUS, Field.PC, Field.RAN)
 
 
 class Seen:

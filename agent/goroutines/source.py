@@ -23,6 +23,7 @@ from symbolizer.files import FileCache
 from symbolizer.go.binary import GoBinary
 from symbolizer.goroutines.attach import NotReadableError, attach, listed
 from symbolizer.goroutines.kinds import Namer
+from symbolizer.goroutines.layout import known
 from symbolizer.goroutines.memory import UnreadableError
 from symbolizer.goroutines.snapshot import Field, Progress, Reader, Snapshot
 from symbolizer.goroutines.steps import Steps, Stop
@@ -80,6 +81,12 @@ class Source:
     def close(self) -> None:
         """Give everything back."""
         self._memory.close()
+
+    @property
+    def tells_of_waking(self) -> bool:
+        """Whether `waiting_ns` begins anew whenever a goroutine has run: where that count is, is known of versions."""
+        version = self._runtime.binary.version
+        return version is not None and known(version) is not None
 
     def take(self, progress: Progress = lambda _done, _all: None) -> Goroutines:
         """All goroutines now. Raises TargetError where the process has gone."""

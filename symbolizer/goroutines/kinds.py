@@ -43,7 +43,8 @@ _INTERRUPTED = ("runtime.sigpanic", "runtime.asyncPreempt", "runtime.debugCallV2
 _PANICS = frozenset({"runtime.gopanic", "runtime.sigpanic", "runtime.panicwrap"})
 _MAIN = 1
 """The id of the main goroutine, which no go statement made."""
-_MAX_LABEL_SETS = 1 << 14
+_MAX_LABEL_SETS, _MAX_LABEL_TEXT = 1 << 14, 64 << 20
+"""Of one snapshot; further ones are not looked at."""
 _KEYS = (Field.STATUS, Field.REASON, Field.GOPC, Field.STARTPC, Field.LABELS)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -61,11 +62,13 @@ class Namer:
         ranges = binary.function_ranges(_INTERRUPTED).values()
         self._interrupted = tuple((start + runtime.bias, end + runtime.bias) for start, end in ranges)
         self._labels: dict[int, LabelSet] = {}
+        self._label_text = 0
         self._stacks: dict[tuple[int, ...], tuple[GoFrame, ...]] = {}
 
     def kinds(self, snapshot: Snapshot) -> tuple[tuple[Kind, ...], NDArray[np.int64]]:
         """The kinds, and for each goroutine the index of its own."""
         self._labels.clear()
+        self._label_text = 0
         used: dict[tuple[int, ...], tuple[GoFrame, ...]] = {}
         for stack in snapshot.stacks:
             used[stack] = self._stacks.get(stack) or self._frames(stack)
@@ -120,9 +123,10 @@ class Namer:
         found = self._labels.get(address)
         if found is None:
             version = self._runtime.binary.version
-            known = version is not None and len(self._labels) < _MAX_LABEL_SETS
+            known = len(self._labels) < _MAX_LABEL_SETS and self._label_text < _MAX_LABEL_TEXT
             found = read_labels(address, version, self._memory) if version and known and address else ()
             self._labels[address] = found
+            self._label_text += sum(len(key) + len(value) for key, value in found)
         return found
 
     def insides(self, stack: tuple[int, ...]) -> Iterator[int]:

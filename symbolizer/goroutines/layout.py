@@ -40,6 +40,7 @@ class Layout:
     syscallsp: int
     m_procid: int
     m_curg: int
+    ran_after_goid: int = 39
     stack_lo: int = 0
     stack_hi: int = 8
     m: int = 48
@@ -66,6 +67,11 @@ class Layout:
     def waitreason(self) -> int:
         """u8."""
         return self.goid + 24
+
+    @property
+    def ran(self) -> int:
+        """u8 that counts how often it has stopped running (`runtime.g.trackingSeq`)."""
+        return self.goid + self.ran_after_goid
 
     @property
     def lockedm(self) -> int:
@@ -106,7 +112,7 @@ def known(version: Version) -> Layout | None:
     shift = 8 if minor < 25 else 0  # gobuf.ret, and a field of m, went in 1.25
     goid = 152 + (8 if minor in {23, 24} else 0)  # g.syscallbp came in 1.23
     startpc = 288 + (8 if minor not in {23, 24} else 16) + (8 if minor >= 26 else 0)
-    return Layout(goid, startpc, 104 + shift, 64 + shift, 184 + shift)
+    return Layout(goid, startpc, 104 + shift, 64 + shift, 184 + shift, 39 if minor >= 22 else 36)
 
 
 def probe(words: Words, is_entry: Callable[[int], bool], is_code: Callable[[int], bool]) -> Layout | None:

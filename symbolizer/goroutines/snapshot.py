@@ -51,6 +51,7 @@ class Field(IntEnum):
     STARTPC = 14
     WAITING = 15
     LABELS = 16
+    RAN = 17
 
 
 _SAME = (Field.STATUS, Field.GOID, Field.SP, Field.PC, Field.STACK_LO, Field.SYSCALLSP)
@@ -84,9 +85,10 @@ class Reader:
         offsets = (
             *(layout.stack_lo, layout.stack_hi, layout.m, layout.sched_sp, layout.sched_pc, layout.syscallsp),
             *(layout.syscallpc, layout.status, layout.goid, layout.waitsince, layout.waitreason, layout.lockedm),
-            *(layout.parent_goid, layout.gopc, layout.startpc, layout.waiting, layout.labels),
+            *(layout.parent_goid, layout.gopc, layout.startpc, layout.waiting, layout.labels, layout.ran),
         )
         self._columns = np.array(offsets, np.int64) >> 3
+        self._ran_shift = np.uint64(8 * (layout.ran & 7))
 
     def take(self, progress: Progress = lambda _done, _all: None) -> Snapshot:
         """All of them. Raises UnreadableError where the list cannot be read: the process has gone."""
@@ -142,6 +144,7 @@ class Reader:
         fields = pieces.words[pieces.index[:, None] + self._columns]
         fields[:, Field.STATUS] &= _STATUS_BITS
         fields[:, Field.REASON] &= np.uint64(0xFF)
+        fields[:, Field.RAN] = fields[:, Field.RAN] >> self._ran_shift & np.uint64(0xFF)
         return fields, pieces.ok
 
     def _read_stacks(
