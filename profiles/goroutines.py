@@ -19,7 +19,7 @@ class GoState(StrEnum):
 
 
 class GoFrame(NamedTuple):
-    """A call: `function` as Go prints it, `file` empty and `line` 0 where unknown; `inlined` into the next one."""
+    """A call: `function` as Go prints it, `file` empty and `line` 0 where unknown; `inlined` into its caller."""
 
     function: str
     file: str
