@@ -11,7 +11,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import native, noise, offcpu, report, report_native, report_offcpu, slowdown
+from tests.bench import (
+    goroutines,
+    native,
+    noise,
+    offcpu,
+    report,
+    report_goroutines,
+    report_native,
+    report_offcpu,
+    slowdown,
+)
 from tests.bench.load import Load, default_load
 from tests.bench.lookups import measure_binary
 from tests.bench.recording import BARELY_WARM_SECONDS, WARM_SECONDS, measure_recording, measure_starts
@@ -48,6 +58,8 @@ def main() -> int:
         return native_only(args)
     if args.off_cpu:
         return off_cpu_only(args)
+    if args.goroutines:
+        return goroutines_only(args)
     if os.geteuid() != 0:
         print("The bench needs root: it loads BPF programs.", file=sys.stderr)
         return 3
@@ -94,6 +106,23 @@ def off_cpu_only(args: argparse.Namespace) -> int:
         found += offcpu.measure_switching(seconds, pinned=pinned)
     tell("time off the CPU: perf bench sched pipe, where it is installed")
     text = report_offcpu.render_offcpu(found, offcpu.measure_perf(1 if args.quick else 5))
+    print(text)
+    if args.write:
+        args.write.write_text(text, encoding="utf-8")
+    return 0
+
+
+def goroutines_only(args: argparse.Namespace) -> int:
+    """The part on goroutines alone."""
+    fleets = []
+    for one in goroutines.measure_fleets(3 if args.quick else 15):
+        tell(f"goroutines: {one.what}")
+        fleets.append(one)
+    tell("goroutines: in a storm")
+    storm = goroutines.measure_storm(5 if args.quick else 50)
+    tell("goroutines: how much slower the load is")
+    speed = None if args.quick else goroutines.measure_slowdown(args.slowdown)
+    text = report_goroutines.render_goroutines(fleets, storm, speed)
     print(text)
     if args.write:
         args.write.write_text(text, encoding="utf-8")
@@ -155,6 +184,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--binary", type=Path, action="append", help="Go program for the rows and names; repeatable")
     parser.add_argument("--write", type=Path, help="write the report here too")
     parser.add_argument("--off-cpu", action="store_true", help="the part on time off the CPU alone (about 10 min)")
+    parser.add_argument("--goroutines", action="store_true", help="the part on goroutines alone (about 5 min)")
     parser.add_argument("--native", action="store_true", help="the part on native code alone (about 6 min)")
     parser.add_argument("--quick", action="store_true", help="one short window of everything, no slowdown")
     return parser.parse_args()
