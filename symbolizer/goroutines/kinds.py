@@ -33,6 +33,7 @@ _WHY_NOT = {
     Stop.RUNNING: "running",
     Stop.COPIED: "its stack was being moved",
     Stop.CHANGING: "it changed while it was read",
+    Stop.TOO_MANY: "with those of others it is too deep to be kept",
 }
 _USERS = frozenset({"runtime.main", "runtime.corostart", "runtime.handleAsyncEvent"})
 """Functions of the runtime that goroutines of the program begin with (`runtime.isSystemGoroutine`)."""

@@ -24,6 +24,8 @@ _GAP = 1024
 _TRIES = 4
 _MAX_ID = 1 << 63
 _LIVE = np.array(LIVE, np.uint64)
+_ENDS = np.array((Stop.WHOLE, Stop.RUNNING, Stop.DEPTH, Stop.TOO_MANY), np.uint8)
+"""Of a walk that would end so a second time too."""
 _STATUS_BITS = np.uint64(0xFFFFFFFF & ~SCAN)
 
 Fields = NDArray[np.uint64]
@@ -167,7 +169,7 @@ class Reader:
             found = unwound.stops.copy()
             found[status == RUNNING], found[status == COPYSTACK] = Stop.RUNNING, Stop.COPIED
             # A stack may be read half changed and its g be what it was: what does not end well is read again.
-            well = (found == Stop.WHOLE) | (found == Stop.RUNNING) | (found == Stop.DEPTH) | ~np.isin(status, _LIVE)
+            well = np.isin(found, _ENDS) | ~np.isin(status, _LIVE)
             settled = same & (well | (attempt == _TRIES - 1))
             rows = np.nonzero(settled)[0]
             readable = (found[rows] != Stop.RUNNING) & (found[rows] != Stop.COPIED)

@@ -40,6 +40,8 @@ class Stop(IntEnum):
     """Its stack was being moved."""
     CHANGING = 10
     """It changed while it was read, more than once."""
+    TOO_MANY = 11
+    """The stacks that are read together have more frames than are kept."""
 
 
 class Steps:

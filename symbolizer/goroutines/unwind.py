@@ -10,6 +10,8 @@ from symbolizer.goroutines.steps import Steps, Stop
 
 MAX_FRAMES = 4096
 """Go itself prints a hundred."""
+MAX_TOGETHER = 1 << 21
+"""Frames of all stacks that are read together: 32 MiB of them."""
 _FIRST, _FURTHER = 1024, 16384
 """Bytes of a stack that are read at first, and where these were not enough."""
 _GAP = 2048
@@ -97,9 +99,11 @@ class _Walk:
         self._pc[unset] = self._words[self._index[unset]]
         self._sp[unset] += _WORD
         levels: list[tuple[Indexes, U64s]] = []
+        frames = 0
         while len(active):
-            if len(levels) == MAX_FRAMES:
-                self._stops[active] = Stop.DEPTH
+            frames += len(active)
+            if len(levels) == MAX_FRAMES or frames > MAX_TOGETHER:
+                self._stops[active] = Stop.DEPTH if len(levels) == MAX_FRAMES else Stop.TOO_MANY
                 break
             pcs = self._pc[active]
             levels.append((active, pcs))
