@@ -24,6 +24,7 @@ _MAX_SECTIONS = 1 << 16
 _MAX_CODE = 4096
 _MAX_SCANNED = 64 << 20
 _PROBED = 256
+_TRIES = 3
 
 
 class NotReadableError(Exception):
@@ -54,7 +55,7 @@ def attach(binary: GoBinary, bias: int, memory: Memory) -> Runtime:
         raise NotReadableError(f"It was built by {shown}; goroutines are read from Go 1.21 on.")
     bss = _bss(binary, bias, memory)
     tried = [header for header in _headers(binary, bias, bss, memory) if _slice(header, memory)]
-    for header in tried:
+    for header in tried * _TRIES:  # they are read while the process runs: one look may be at the wrong moment
         layout = _layout(binary, bias, header, memory)
         if layout is not None:
             return Runtime(binary, bias, layout, header, read_reasons(binary.elf, bias, memory))

@@ -141,8 +141,8 @@ def _entries(words: Words, is_entry: Callable[[int], bool]) -> list[int]:
 def agrees(layout: Layout, words: Words, is_entry: Callable[[int], bool], is_code: Callable[[int], bool]) -> bool:
     """Whether a layout makes sense of some g that are not all dead.
 
-    Each has a status; those that live have ids of their own, a stack that holds their stack pointer, and were mostly
-    made by code to begin where a function begins. Those that wait are in no system call.
+    Each has a status; those that live have ids of their own, and were mostly made by code to begin where a function
+    begins. Those that wait have a stack that holds their stack pointer, and are in no system call.
     """
     status = words[:, layout.status // 8] & np.uint64(0xFFFFFFFF & ~SCAN)
     lives = np.isin(status, np.array(LIVE, np.uint64))
@@ -152,12 +152,13 @@ def agrees(layout: Layout, words: Words, is_entry: Callable[[int], bool], is_cod
     ids = live[:, layout.goid // 8]
     if not ids.all() or (ids >= 1 << 40).any() or len(np.unique(ids)) != len(ids):
         return False
-    low, high, sp = (live[:, offset // 8] for offset in (layout.stack_lo, layout.stack_hi, layout.sched_sp))
-    if ((low < high) & (low < sp) & (sp <= high)).mean() <= _MOST:
-        return False
-    in_syscall = live[status[lives] == WAITING][:, layout.syscallsp // 8] != 0
-    if len(in_syscall) and in_syscall.mean() >= 1 - _MOST:
-        return False
+    waiting = live[status[lives] == WAITING]  # where others stand may be nowhere: running clears it
+    if len(waiting):
+        low, high, sp = (waiting[:, offset // 8] for offset in (layout.stack_lo, layout.stack_hi, layout.sched_sp))
+        if ((low < high) & (low < sp) & (sp <= high)).mean() <= _MOST:
+            return False
+        if (waiting[:, layout.syscallsp // 8] != 0).mean() >= 1 - _MOST:
+            return False
     made_by = live[:, layout.gopc // 8]
     if (live[:, layout.parent_goid // 8] >= 1 << 40).any() or (
         live[:, layout.waitreason // 8] & np.uint64(0xFF) > 127
