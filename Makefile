@@ -11,12 +11,18 @@ ifeq ($(shell command -v rustc)$(wildcard $(HOME)/.cargo/bin/rustc),)
 PACKAGES += rustc
 endif
 
+# What booting other kernels takes. Debian 12 has virtiofsd in qemu-system-common, Debian 13 as a package of its own.
+QEMU_PACKAGES := qemu-system-x86 qemu-system-common busybox-static kmod zstd lz4
+# What the test of the Vagrantfile takes; machines take more (docs/vagrant.md).
+VAGRANT_PACKAGES := vagrant vagrant-libvirt
+
 FUZZ_INPUTS ?= 5000
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+KERNELS_ARGS ?=
 
-.PHONY: help check test unit lint types format-c fuzz bench fmt proto lock clean
+.PHONY: help check test unit lint types format-c fuzz bench kernels fmt proto lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -46,6 +52,13 @@ fuzz: $(VENV)/dev.stamp ## broken inputs for every parser (FUZZ_INPUTS, FUZZ_SEC
 bench: $(VENV)/dev.stamp .cache/packages.stamp ## measure our own cost (BENCH_ARGS, about 15 min)
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
+kernels: $(VENV)/dev.stamp .cache/packages.stamp ## boot the kernels of vagrant/kernels.toml and test there (KERNELS_ARGS)
+	@$(call install,$(QEMU_PACKAGES) $(VAGRANT_PACKAGES))
+	@[ -e /usr/lib/qemu/virtiofsd ] || { $(call install,virtiofsd); }
+	$(BIN)/python -m pytest tests/boot/test_boot_vagrantfile.py
+	@$(BIN)/python -m tests.boot.build # here, where it is quick
+	vagrant/run all $(KERNELS_ARGS)
+
 fmt: $(VENV)/dev.stamp ## put everything into its format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
@@ -73,10 +86,15 @@ $(VENV)/dev.stamp: pyproject.toml requirements.lock
 # Without root or apt the tests that miss something skip themselves and say so.
 .cache/packages.stamp: Makefile
 	@mkdir -p .cache
-	@missing=$$(for package in $(PACKAGES); do dpkg -s $$package >/dev/null 2>&1 || echo $$package; done); \
-	if [ -z "$$missing" ]; then :; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "installing" $$missing; \
-		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $$missing >/dev/null; \
-	else echo "not installed (some tests will be skipped):" $$missing; fi
+	@$(call install,$(PACKAGES))
 	@touch $@
+
+# Those of the packages $(1) that are missing.
+define install
+missing=$$(for package in $(1); do dpkg -s $$package >/dev/null 2>&1 || echo $$package; done); \
+if [ -z "$$missing" ]; then :; \
+elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "installing" $$missing; \
+	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $$missing >/dev/null; \
+else echo "not installed (some tests will be skipped):" $$missing; fi
+endef

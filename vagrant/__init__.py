@@ -1,0 +1,1 @@
+"""Kernels of distributions to run the tests on: `vagrant/run` boots them here, the Vagrantfile makes machines."""
