@@ -156,4 +156,5 @@ def _heads(address: U64s, prev: U64s) -> U64s:
     before = np.where(known, order[at], np.arange(len(address)))
     for _ in range(_DOUBLINGS):
         before = before[before]
-    return address[before]
+    heads: U64s = address[before]
+    return heads
