@@ -37,10 +37,11 @@ def test_user_code_is_recorded_in_full(record_property: Say, record_testsuite_pr
 
         def end() -> None:
             wait_for(lambda: cpu_seconds(go.pid) >= used[0] + CPU_SECONDS, "the Go program has had its CPU time")
+            used.append(cpu_seconds(go.pid))
 
         begin = (0.0, lambda: used.append(cpu_seconds(go.pid)))
         recording = record(Wanted(hertz=HERTZ, pids=(go.pid,)), 4.0, (begin,), before_stop=end)
-        expected = HERTZ * (cpu_seconds(go.pid) - used[0])
+        expected = HERTZ * (used[1] - used[0])
         go.stdin.write("\n")
         go.stdin.flush()
         told = json.loads(go.stdout.readline())
@@ -51,7 +52,9 @@ def test_user_code_is_recorded_in_full(record_property: Say, record_testsuite_pr
         whole += walked.samples * (bool(walked.names) and walked.names[-1] == "runtime.goexit")
         found.update({name: walked.samples for name in told if name in walked.names})
     record_property("cell", f"user code; {whole} of {total} whole")
-    assert total == pytest.approx(expected, rel=0.15)
+    # It runs on while sampling ends, and ticks that came too late are told.
+    missed = recording.losses()["missed_ticks"]
+    assert 0.85 * expected - missed <= total <= 1.3 * expected + 50, (total, expected, missed)
     assert whole >= 0.95 * total
     for name, time in told.items():
         share = 100 * found[name] / found.total()
