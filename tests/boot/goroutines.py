@@ -6,6 +6,9 @@ from agent.goroutines.source import Source
 from tests.boot.build import shares
 from tests.kernel.recording import running, wait_for
 
+GO_OUTERMOST = frozenset({"runtime.goexit", "runtime.mcall", "runtime.mstart", "runtime.morestack", "runtime.clone"})
+"""Where the stacks of goroutines, of Go's scheduler, and of a thread that was just made end."""
+
 
 def state_of_threads() -> str:
     """How many goroutines have a whole stack, as `7 of 7`, the one that runs aside; fails where one has not."""

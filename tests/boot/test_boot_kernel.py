@@ -27,7 +27,7 @@ from bpf.attach import CpuTimers
 from bpf.programs import Loading, Programs
 from bpf.waits import WaitSettings, WaitState
 from tests.boot.build import shares
-from tests.boot.goroutines import state_of_threads
+from tests.boot.goroutines import GO_OUTERMOST, state_of_threads
 from tests.kernel.conftest import CBuild
 from tests.kernel.recording import Recording, Walked, cpu_seconds, record, running, wait_for
 from tests.kernel.waiting import Account, Waiting, Waits, waiters
@@ -41,8 +41,6 @@ SLEEPS, SLEEP_US, THRESHOLD_US = 100, 20_000, 1_000
 SHARES = {"main.alpha": 50, "main.beta": 30, "main.gamma": 20}
 """What each function of programs/shares has of the work, in percent."""
 CHAIN = ["leaf", "third", "second", "first", "main"]
-GO_OUTERMOST = frozenset({"runtime.goexit", "runtime.mcall", "runtime.mstart", "runtime.morestack", "runtime.clone"})
-"""Where the stacks of goroutines, of Go's scheduler, and of a thread that was just made end."""
 VERIFIER_LIMIT = 1_000_000
 """BPF_COMPLEXITY_LIMIT_INSNS of the kernel's include/linux/bpf.h."""
 
