@@ -120,7 +120,7 @@ class Loading:
             request.write(json.dumps(wanted).encode())
         self._process.stdin = None
 
-    def finish(self, timeout: float = 180.0) -> Programs:
+    def finish(self, timeout: float = 400.0) -> Programs:
         """Wait for the loader to hand over and leave. Raises LoadError."""
         try:
             _, log = self._process.communicate(timeout=timeout)
