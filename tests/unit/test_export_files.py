@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -109,22 +110,23 @@ def test_file_systems_without_hard_links_work_too(tmp_path: Path, monkeypatch: p
     assert names(tmp_path) == ["a"]
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """No file may grow beyond 4 KiB: writing fails half-way, as on a full disk."""
+    """No file may grow beyond 4 KiB: writing fails half-way, as on a full disk. Short: pytest writes files too."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-@pytest.mark.usefixtures("small_disk")
 @pytest.mark.parametrize("force", [False, True])
 def test_a_write_that_fails_leaves_nothing_new(tmp_path: Path, force: bool) -> None:
     path = tmp_path / "a"
     if force:
         path.write_bytes(b"old")
-    with pytest.raises(OSError, match="too large"):
+    with small_disk(), pytest.raises(OSError, match="too large"):
         write_file(str(path), b"x" * 10_000, force=force)
     assert names(tmp_path) == (["a"] if force else [])
     if force:
