@@ -5,7 +5,7 @@
  *         programs[PROGRAM_COUNT]
  * Maps    processes (read), scratch, labelled (maps.h); `count` sends the set over `stacks` with a stack that is new
  * Drops   labels beyond 32, and what is beyond 255 bytes of a key or value, or 4 KiB in all: marked in the record
- * Cost    0.3 us for a goroutine without labels; 0.2 us more for each label
+ * Cost    about 0.5 us for a goroutine without labels; more with each label
  * Kernel  5.10
  *
  * Labels are read here, at the time of the sample, and by their text: their memory is used again as soon as the
