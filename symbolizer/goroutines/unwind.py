@@ -12,7 +12,7 @@ MAX_FRAMES = 4096
 """Go itself prints a hundred."""
 MAX_TOGETHER = 1 << 21
 """Frames of all stacks that are read together: 32 MiB of them."""
-_FIRST, _FURTHER = 1024, 16384
+_FIRST, _FURTHER = 4096, 16384
 """Bytes of a stack that are read at first, and where these were not enough."""
 _GAP = 2048
 _MAX_BYTES = 24 << 20
@@ -145,7 +145,7 @@ class _Walk:
 
     def _read(self, members: Indexes, begin: U64s, most: int) -> None:
         """Read the stacks of some from an address each on."""
-        fair = max(_FIRST, _MAX_BYTES // max(len(members), 1) & ~7)
+        fair = max(1024, _MAX_BYTES // max(len(members), 1) & ~7)
         sizes = np.minimum(self._starts.high[members] - begin, np.uint64(min(most, fair)))
         pieces: Pieces = read_pieces(self._memory, begin, sizes, _GAP)
         self._stops[members[~pieces.ok]] = Stop.UNREADABLE
