@@ -103,14 +103,14 @@ class _Encoder:
         """Give every mapping its id; the one with most locations is first, where readers expect the main binary."""
         counts: dict[Mapping, int] = {}
         for location in self.profile.locations:
-            mapping = _mapping_of(location)
+            mapping = mapping_of(location)
             if mapping is not None:
                 counts[mapping] = counts.get(mapping, 0) + 1
         for mapping in sorted(counts, key=lambda mapping: (mapping.filename.startswith("["), -counts[mapping])):
             self.mappings[mapping] = _MappingUse(len(self.mappings) + 1)
 
     def _location(self, number: int, location: Location) -> pb.Location:
-        mapping = _mapping_of(location)
+        mapping = mapping_of(location)
         frames = location.frames
         if not frames and (mapping is None or not location.address):
             # Nobody can symbolize it later, and some readers drop a location with neither address nor line.
@@ -198,7 +198,8 @@ def _idle_comment(profile: Profile) -> tuple[str, ...]:
     return (f"off_cpu includes {human_time(totals.idle)} of threads that Go had nothing to do for: {option}",)
 
 
-def _mapping_of(location: Location) -> Mapping | None:
+def mapping_of(location: Location) -> Mapping | None:
+    """The mapping that a location is told with: none for markers, one for all kernel code of a module."""
     if location.kind is Kind.MARKER:
         return None
     if location.kind is Kind.KERNEL:

@@ -102,6 +102,10 @@ def test_vagrant_imports_the_standard_library_only() -> None:
     assert roots - sys.stdlib_module_names == {"vagrant"}
 
 
+def test_only_the_exporter_of_otlp_imports_its_messages() -> None:
+    assert {path.rpartition("/")[0] for path in importers("opentelemetry")} == {"exporters/otlp"}
+
+
 def test_only_commands_import_the_terminal_library() -> None:
     assert [path for path in importers("rich") if not path.startswith("agent/cli/")] == []
 

@@ -1,0 +1,1 @@
+"""What stands between encoded payloads and their destinations: retries, the disk spool, one queue each."""
