@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "agent.cli.main")
-TIMEOUT = 90.0
+TIMEOUT = 600.0  # on emulated machines loading takes minutes
 
 
 @dataclass(frozen=True)
