@@ -7,7 +7,7 @@ Go 1.21 to 1.27. The place of the current g in thread-local storage is decoded f
 
 import struct
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from symbolizer.elf.file import ElfFile
 from symbolizer.go.buildinfo import Version
@@ -81,6 +81,24 @@ _FUNCTIONS = (
 )
 
 
+class Offsets(NamedTuple):
+    """Of `runtime.g` (the first three) and `runtime.m`, from which those of their neighbours follow."""
+
+    goid: int
+    startpc: int
+    syscallsp: int
+    procid: int
+    curg: int
+
+
+def offsets_of(minor: int) -> Offsets:
+    """Those of Go 1.`minor`."""
+    shift = 8 if minor < 25 else 0  # gobuf.ret, and a field of m, went in 1.25
+    goid = 152 + (8 if minor in {23, 24} else 0)  # g.syscallbp came in 1.23
+    startpc = goid + 144 + (8 if minor >= 26 else 0)
+    return Offsets(goid, startpc, 104 + shift, 64 + shift, 184 + shift)
+
+
 def runtime_layout(program: _Program) -> GoRuntimeLayout:
     """The layout of one program's runtime."""
     ranges = program.function_ranges((_STACKCHECK, *(f"runtime.{name}" for name in _FUNCTIONS)))
@@ -88,11 +106,8 @@ def runtime_layout(program: _Program) -> GoRuntimeLayout:
     version = program.version
     known = version is not None and OLDEST_KNOWN <= version[:2] <= NEWEST_KNOWN
     minor = version[1] if version and known else 0
-    # Go 1.25 removed gobuf.ret and a field of m before gsignal; Go 1.23 added g.syscallbp.
-    shift = 8 if minor < 25 else 0
-    syscallbp = 120 + shift if minor >= 23 else None
-    goid = 152 + (8 if minor in {23, 24} else 0)
-    startpc = goid + 144 + (8 if minor >= 26 else 0)
+    goid, startpc, syscallsp, procid, curg = offsets_of(minor)
+    syscallbp = syscallsp + 16 if minor >= 23 else None
     return GoRuntimeLayout(
         tls_offset=tls_offset,
         tls_got=tls_got,
@@ -100,13 +115,13 @@ def runtime_layout(program: _Program) -> GoRuntimeLayout:
         g_stack_hi=8,
         g_m=48,
         m_g0=0,
-        m_curg=184 + shift if known else None,
-        m_gsignal=72 + shift if known else None,
+        m_curg=curg if known else None,
+        m_gsignal=procid + 8 if known else None,
         g_sched_sp=56 if known else None,
         g_sched_pc=64 if known else None,
-        g_sched_bp=96 + shift if known else None,
-        g_syscallsp=104 + shift if known else None,
-        g_syscallpc=112 + shift if known else None,
+        g_sched_bp=syscallsp - 8 if known else None,
+        g_syscallsp=syscallsp if known else None,
+        g_syscallpc=syscallsp + 8 if known else None,
         g_syscallbp=syscallbp if known else None,
         g_goid=goid if known else None,
         g_startpc=startpc if known else None,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from symbolizer.go.binary import GoBinary
-from symbolizer.goroutines.layout import NEWEST, OLDEST, PROBED_SIZE, Layout, Words, agrees, known, probe
+from symbolizer.go.layout import NEWEST_KNOWN, OLDEST_KNOWN
+from symbolizer.goroutines.layout import PROBED_SIZE, Layout, Words, agrees, known, probe
 from symbolizer.goroutines.memory import USER_LIMIT, Memory, UnreadableError
 from symbolizer.goroutines.reasons import read_reasons
 
@@ -50,7 +51,7 @@ class Runtime:
 def attach(binary: GoBinary, bias: int, memory: Memory) -> Runtime:
     """Find all that is needed. Raises NotReadableError, and UnreadableError where the process has gone."""
     version = binary.version
-    if version is None or version[:2] < OLDEST:
+    if version is None or version[:2] < OLDEST_KNOWN:
         shown = "an unknown version of Go" if version is None else f"Go {version[0]}.{version[1]}"
         raise NotReadableError(f"It was built by {shown}; goroutines are read from Go 1.21 on.")
     bss = _bss(binary, bias, memory)
@@ -61,7 +62,7 @@ def attach(binary: GoBinary, bias: int, memory: Memory) -> Runtime:
             return Runtime(binary, bias, layout, header, read_reasons(binary.elf, bias, memory))
     if not tried:
         raise NotReadableError("The list of its goroutines cannot be found (garble renames what leads to it).")
-    newer = version[:2] > NEWEST
+    newer = version[:2] > NEWEST_KNOWN
     raise NotReadableError(
         f"Go {version[0]}.{version[1]} keeps goroutines in a way that is not known."
         if newer
@@ -77,11 +78,11 @@ def _bss(binary: GoBinary, bias: int, memory: Memory) -> tuple[int, int]:
     words = struct.unpack("<30Q", memory.read(start, 240))
     if words[_TEXT] != binary.text + bias:
         raise NotReadableError("Go's module data is of an unknown layout in it.")
-    version = binary.version or OLDEST
+    version = binary.version or OLDEST_KNOWN
     sections = next(offset for first, offset in _TEXT_SECTIONS.items() if version[1] >= first)
     _, length, capacity = _SLICE.unpack(memory.read(start + sections, _SLICE.size))
     # Of a version that is not known it may be anything, and of one that is not the one named it is no such slice.
-    if version[:2] <= NEWEST and 1 < length == capacity < _MAX_SECTIONS:
+    if version[:2] <= NEWEST_KNOWN and 1 < length == capacity < _MAX_SECTIONS:
         raise NotReadableError("Its code is so large that it was linked in several sections, which is not supported.")
     low, high = words[_BSS], words[_EBSS]
     if not 0 < low < high < USER_LIMIT:

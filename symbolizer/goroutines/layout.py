@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from symbolizer.go.buildinfo import Version
+from symbolizer.go.layout import NEWEST_KNOWN, OLDEST_KNOWN, offsets_of
 
-OLDEST = (1, 21)
-NEWEST = (1, 27)
 SCAN = 0x1000
 """Added to the status of a goroutine while its stack is scanned (`runtime._Gscan`)."""
 RUNNABLE, RUNNING, SYSCALL, WAITING, COPYSTACK, PREEMPTED, LEAKED = 1, 2, 3, 4, 8, 9, 10
@@ -106,13 +105,10 @@ class Layout:
 
 def known(version: Version) -> Layout | None:
     """The layout of a version, None where it is not known."""
-    if not OLDEST <= version[:2] <= NEWEST:
+    if not OLDEST_KNOWN <= version[:2] <= NEWEST_KNOWN:
         return None
     minor = version[1]
-    shift = 8 if minor < 25 else 0  # gobuf.ret, and a field of m, went in 1.25
-    goid = 152 + (8 if minor in {23, 24} else 0)  # g.syscallbp came in 1.23
-    startpc = 288 + (8 if minor not in {23, 24} else 16) + (8 if minor >= 26 else 0)
-    return Layout(goid, startpc, 104 + shift, 64 + shift, 184 + shift, 39 if minor >= 22 else 36)
+    return Layout(*offsets_of(minor), ran_after_goid=39 if minor >= 22 else 36)
 
 
 def probe(words: Words, is_entry: Callable[[int], bool], is_code: Callable[[int], bool]) -> Layout | None:
